@@ -1,0 +1,27 @@
+"""The Celery application: Redis is its broker and keeps its results, the queue is the default one."""
+
+from celery import Celery
+from celery.schedules import crontab
+
+from src.settings import redis_url
+
+HEARTBEAT_S = 0.5
+
+celery_app = Celery(
+    "foxproflow-demo",
+    broker=redis_url(0),
+    backend=redis_url(1),
+    include=["src.worker.tasks"],
+)
+
+celery_app.conf.update(
+    timezone="UTC",
+    result_expires=3600,
+    worker_prefetch_multiplier=1,
+    beat_schedule={
+        # A late heartbeat says nothing, so those that waited while no worker ran are dropped.
+        "heartbeat": {"task": "ops.heartbeat", "schedule": HEARTBEAT_S, "options": {"expires": 10}},
+        "kpi-daily": {"task": "planner.kpi.daily_refresh", "schedule": crontab(hour=3, minute=0)},
+        "devfactory-daily": {"task": "analytics.devfactory.daily", "schedule": crontab(hour=3, minute=10)},
+    },
+)
