@@ -1,7 +1,10 @@
 """The Celery application: Redis is its broker and keeps its results, the queue is the default one."""
 
+from threading import Thread
+
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import worker_shutting_down
 
 from src.settings import redis_url
 
@@ -25,3 +28,12 @@ celery_app.conf.update(
         "devfactory-daily": {"task": "analytics.devfactory.daily", "schedule": crontab(hour=3, minute=10)},
     },
 )
+
+
+@worker_shutting_down.connect
+def wake_up(**_):
+    """A worker with threads looks for SIGTERM between two messages only, up to 2 s later: this sends it one.
+
+    From a thread, because a signal handler has to return even if Redis does not answer.
+    """
+    Thread(target=celery_app.control.broadcast, args=("ping",), daemon=True).start()
