@@ -20,7 +20,8 @@ celery_app = Celery(
 celery_app.conf.update(
     timezone="UTC",
     result_expires=3600,
-    worker_prefetch_multiplier=1,
+    # No limit: a worker with threads that has reached one asks for more only after up to 2 s of silence.
+    worker_prefetch_multiplier=0,
     beat_schedule={
         # A late heartbeat says nothing, so those that waited while no worker ran are dropped.
         "heartbeat": {"task": "ops.heartbeat", "schedule": HEARTBEAT_S, "options": {"expires": 10}},

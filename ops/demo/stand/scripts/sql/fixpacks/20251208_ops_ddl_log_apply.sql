@@ -1,20 +1,19 @@
--- An event trigger that writes down every schema change. Restoring a dump is made of schema changes: a restore
--- that lets it fire ends with more rows here than the source has.
+-- An event trigger that writes down every schema change. It can come back before the materialized views are refreshed:
+-- a restore that lets it fire may end with more rows here than the source has.
 BEGIN;
 
 CREATE TABLE IF NOT EXISTS ops.ddl_log (
-    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    tag    text NOT NULL,
-    object text
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tag     text NOT NULL,
+    objects text
 );
 
 CREATE OR REPLACE FUNCTION ops.log_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
-    INSERT INTO ops.ddl_log (tag, object)
-    SELECT command_tag, object_identity FROM pg_event_trigger_ddl_commands()
-    WHERE schema_name IS DISTINCT FROM 'pg_temp';
+    INSERT INTO ops.ddl_log (tag, objects)
+    SELECT tg_tag, string_agg(object_identity, ', ') FROM pg_event_trigger_ddl_commands();
 END
 $$;
 
