@@ -24,7 +24,8 @@ def _ask(question):
     try:
         question()
         answer = {"ok": True}
-    except Exception as error:  # noqa: BLE001 - any reason means "not ready"; the kind is enough, texts can carry secrets
+    # Whatever the reason, it means "not ready". Only its kind is told: the text of an error can carry secrets.
+    except Exception as error:
         answer = {"ok": False, "error": type(error).__name__}
     answer["ms"] = round((monotonic() - started) * 1000, 1)
     return answer
