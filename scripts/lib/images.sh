@@ -53,7 +53,7 @@ pull() {
   else
     REGISTRY=no
     end_group "$group"
-    step_ok "no ($(since "$began")): equivalents are built from Debian packages"
+    say "no ($(since "$began")): equivalents are built from Debian packages"
     return 1
   fi
 }
@@ -119,37 +119,42 @@ read_proxy() {
 
 # Side by side: each spends half of its time waiting for its downloads.
 build_all() {
-  local image failed='' group
-  local -A group_of=() began_of=()
-  say "  building from Debian packages, side by side: $*"
+  local image group failed=''
+  local -A group_of=()
+  say "  building from Debian packages, side by side: $(joined "$@")"
+  exec 8>&2             # the screen: the builds' own stderr goes to the log
   for image in "$@"; do
-    began_of[$image]=$(now)
     start build_one "$image"
     group_of[$image]=$REPLY
   done
   for image in "$@"; do
     group=${group_of[$image]}
-    if finish "$group"; then
-      say "    $image ... ${C_GREEN}$(since "${began_of[$image]}")${C_OFF}"
-    else
-      say "    $image ... ${C_RED}failed${C_OFF}"
-      show_tail "$WORK/build-${image//[:\/]/-}.log"
-      failed+=" $image"
-    fi
+    finish "$group" || failed+=" $image"
   done
-  [[ -z $failed ]] || fail "could not build$failed"
+  exec 8>&-
+  [[ -n $failed ]] || return 0
+  for image in $failed; do show_tail "$(build_log "$image")"; done
+  fail "could not build:$failed"
 }
 
-# In the background, with a log of its own so that three builds do not mix.
+build_log() { printf '%s/build-%s.log' "$WORK" "${1//[:\/]/-}"; }
+
+# In the background, with a log of its own so that the builds do not mix, and a line on
+# the screen as soon as it is done.
 build_one() {
-  local image=$1 name code=0 log=$WORK/build-${1//[:\/]/-}.log
-  name=$(scratch_name "$image")
+  local image=$1 name began code=0 log
+  name=$(scratch_name "$image") began=$(now) log=$(build_log "$1")
   {
     # The host's network: build containers behind a firewall or VPN often have none.
     docker build --network host --progress plain "${PROXY_ARGS[@]}" --tag "$name" \
       "$IMAGES/${image//[:\/]/-}" && "check_${image%%:*}" "$name" && adopt_name "$name" "$image"
   } >"$log" 2>&1 || code=$?
   cat "$log"
+  if ((code == 0)); then
+    printf '    %s ... %s%s%s\n' "$image" "$C_GREEN" "$(since "$began")" "$C_OFF" >&8
+  else
+    printf '    %s ... %sfailed%s (%s)\n' "$image" "$C_RED" "$C_OFF" "$(since "$began")" >&8
+  fi
   return "$code"
 }
 

@@ -14,6 +14,9 @@ fi
 # Everything for people goes to stderr: stdout stays free for callers.
 say() { printf '%s\n' "$*" >&2; }
 
+# joined WORD...: a, b, c
+joined() { local IFS=,; local text="$*"; printf '%s' "${text//,/, }"; }
+
 # Ends the run: what failed and why, then what to do about it, a line each.
 fail() {
   say "${C_RED}setup:${C_OFF} $1"
@@ -42,25 +45,40 @@ begin_work() {
   chmod 755 "$WORK"
   LOG=$(mktemp "${TMPDIR:-/tmp}/foxproflow-setup-log.XXXXXX")
   trap end_work EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
+  trap 'leave 130' INT
+  trap 'leave 143' TERM HUP
+}
+
+# Once: a closed terminal sends two signals at once, and the second must not end the
+# clean-up that the first began.
+LEAVING=false
+
+leave() {
+  if $LEAVING; then return; fi
+  LEAVING=true
+  exit "$1"
 }
 
 end_work() {
-  local code=$? group
-  set +e              # each part of the clean-up is tried, whatever became of the others
-  trap '' INT TERM HUP
-  trap - EXIT
+  local code=$?
+  LEAVING=true
+  # A second Ctrl-C reaches the commands of the clean-up as well: they ignore it.
+  (trap '' INT TERM HUP; clean_up "$code") || true
+  exit "$code"
+}
+
+clean_up() {
+  local code=$1 group
+  set +e              # each part is tried, whatever became of the others
   for group in "${GROUPS_RUNNING[@]}"; do end_group "$group"; done
   end_plugins
   end_images
-  [[ -z $WORK ]] || as_root rm -rf --one-file-system "$WORK"
+  as_root rm -rf --one-file-system "$WORK"
   case $code in
     0) rm -f "$LOG" ;;
     130 | 143) rm -f "$LOG"; say 'setup: interrupted; nothing half-made was left behind. Run it again to go on.' ;;
-    *) [[ ! -s $LOG ]] || say "  whole log: $LOG" ;;
+    *) say "  whole log: $LOG" ;;
   esac
-  exit "$code"
 }
 
 # Asks first; whoever does not listen within two seconds is killed.
