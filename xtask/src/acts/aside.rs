@@ -1,0 +1,170 @@
+//! What was written after the fence: counted per table in the failed database,
+//! dumped, and kept.
+
+use super::sums::Sums;
+use super::{Ctx, fence};
+use crate::error::{Context, Lane, Result};
+use crate::evidence::records::SetAside;
+use crate::fsx;
+use crate::stand::postgres;
+use crate::stand::psql::{Psql, literal};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(6 * 3600);
+
+#[derive(Debug, Deserialize)]
+struct Table {
+    name: String,
+    filenode: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Count {
+    name: String,
+    now: u64,
+    since: u64,
+}
+
+/// Counts per table: at the fence, now, written since, and whether the table was rewritten; none
+/// of them alone tells the truth. Tables in which nothing moved are left out.
+pub fn count(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, at_fence: Option<&Sums>, xid: &str) -> Result<Vec<SetAside>> {
+    let pg = ctx.pg(step)?;
+    let app = ctx.app("aside");
+    let mut psql = fence::with_door_open(admin, failed, &app, |_| pg.session(failed, &app))?;
+    let tables: Vec<Table> = psql.rows(
+        "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relfilenode::bigint AS filenode \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
+        LIMIT,
+    )?;
+    // As distances from the next transaction id: correct across a wraparound.
+    let age = psql.value(&format!(
+        "SELECT age(({}::numeric % 4294967296)::text::xid)",
+        literal(xid)
+    ))?;
+    let age = age.context("the age of the fence")?;
+    let mut counts = BTreeMap::new();
+    for group in tables.chunks(50) {
+        let one = |t: &Table| {
+            format!(
+                "SELECT {} AS name, count(*) AS now, count(*) FILTER (WHERE age(t.xmin) <= {age}) AS since FROM ONLY {} t",
+                literal(&t.name),
+                t.name
+            )
+        };
+        let sql = group.iter().map(one).collect::<Vec<_>>().join("\nUNION ALL\n");
+        let rows: Vec<Count> = psql.rows(&sql, LIMIT)?;
+        counts.extend(rows.into_iter().map(|c| (c.name.clone(), c)));
+    }
+    psql.close();
+    let mut found = Vec::new();
+    for table in &tables {
+        let count = counts.get(&table.name);
+        let before = at_fence.and_then(|s| s.get(&table.name));
+        let aside = SetAside {
+            table: table.name.clone(),
+            at_fence: before.map(|b| b.rows),
+            now: count.map(|c| c.now),
+            written_since: count.map(|c| c.since),
+            rewritten: before.is_some_and(|b| b.filenode != table.filenode),
+        };
+        let moved = aside.written_since != Some(0) || aside.rewritten || (at_fence.is_some() && aside.at_fence != aside.now);
+        if moved {
+            found.push(aside);
+        }
+    }
+    for (name, before) in at_fence.into_iter().flatten() {
+        if name != "pg_largeobject" && !tables.iter().any(|t| &t.name == name) {
+            let at_fence = Some(before.rows);
+            found.push(SetAside { table: name.clone(), at_fence, now: None, written_since: None, rewritten: true });
+        }
+    }
+    Ok(found)
+}
+
+/// Dumps the failed database into a directory of its own; returns it relative to the checkout.
+pub fn dump(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str) -> Result<String> {
+    let relative = format!("{}/{failed}", ctx.config.backup.directory);
+    let dir = ctx.config.repo.join(&relative);
+    ctx.act(step, "dump failed database", json!({ "database": failed, "dir": relative }), || {
+        fsx::ignored_dir(&ctx.config.repo.join(&ctx.config.backup.directory))?;
+        if dir.join(crate::evidence::DIGEST).exists() {
+            return Ok(((), json!({ "already": true })));
+        }
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).with_context(|| format!("begin {} anew", dir.display()))?;
+        }
+        fsx::private_dir(&dir)?;
+        let (sha256, bytes) = stream(ctx, step, admin, failed, &dir.join("db.dump"))?;
+        let manifest = json!({
+            "what": "the database that a rollback replaced: everything written to it, also after the fence",
+            "database": failed, "rid": ctx.run.rid, "dump": "db.dump", "sha256": sha256, "bytes": bytes,
+        });
+        fsx::write_json(&dir.join("manifest.json"), &manifest)?;
+        crate::evidence::write_digest(&dir)?;
+        Ok(((), json!({ "sha256": sha256, "bytes": bytes })))
+    })?;
+    Ok(relative)
+}
+
+fn stream(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, path: &Path) -> Result<(String, u64)> {
+    let pg = ctx.pg(step)?;
+    let app = ctx.app("dump-failed");
+    let mut writer = HashingFile::create(path)?;
+    // pg_dump connects once; the door is closed behind it by a thread that sees it inside.
+    let call = pg.dump(failed, &app, None, ctx.config.backup.compression, ctx.config.backup.lock_wait_s, LIMIT);
+    postgres::allow_connections(admin, failed, true)?;
+    let result = std::thread::scope(|scope| {
+        let dumping = scope.spawn(|| {
+            let mut sink = |bytes: &[u8]| writer.write(bytes);
+            pg.stand.exec.run_with(&call, None, &mut sink)
+        });
+        let inside = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = {} AND application_name = {}", literal(failed), literal(&app));
+        while !dumping.is_finished() {
+            match admin.value(&inside) {
+                Ok(Some(n)) if n != "0" => break,
+                Ok(_) => std::thread::sleep(Duration::from_millis(10)),
+                Err(_) => break,
+            }
+        }
+        let closed = postgres::allow_connections(admin, failed, false);
+        let finished = dumping.join().map_err(|_| crate::error::anyhow!("dumping died"))?;
+        closed?;
+        finished
+    });
+    result?.success(&format!("dump {failed}"), Lane::C)?;
+    writer.finish()
+}
+
+/// A file that is hashed while it is written, owner-only, on disk when finished.
+pub struct HashingFile {
+    path: PathBuf,
+    file: std::fs::File,
+    hasher: sha2::Sha256,
+    pub bytes: u64,
+}
+
+impl HashingFile {
+    pub fn create(path: &Path) -> Result<HashingFile> {
+        use sha2::Digest;
+        Ok(HashingFile { path: path.into(), file: fsx::private_file(path)?, hasher: sha2::Sha256::new(), bytes: 0 })
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        use sha2::Digest;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+
+    pub fn finish(self) -> Result<(String, u64)> {
+        use sha2::Digest;
+        self.file.sync_all().with_context(|| format!("flush {}", self.path.display()))?;
+        Ok((fsx::hex(&self.hasher.finalize()), self.bytes))
+    }
+}

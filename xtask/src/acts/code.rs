@@ -1,0 +1,297 @@
+//! Images and source: deciding what a release goes back to, and going back.
+//! Data services are never named here.
+
+use super::Ctx;
+use crate::error::{Context, Fault, Lane, Result};
+use crate::evidence::records::{ImageBack, ServiceBack, SourceBack};
+use crate::fsx;
+use crate::lkg::{LastKnownGood, Store, Target};
+use crate::stand::git::Dirt;
+use crate::stand::images::kept_tag;
+use crate::stand::model::Model;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where previous source trees are laid out: beside the checkout, because inside it they would be
+/// dirt, lie in the build context and be watched by a reloading server.
+pub fn trees_root(config: &crate::config::Config) -> PathBuf {
+    if !config.rollback.trees.is_empty() {
+        return config.repo.join(&config.rollback.trees);
+    }
+    let name = config.repo.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let parent = config.repo.parent().unwrap_or(&config.repo);
+    parent.join(format!(".{name}-ff-xtask")).join("trees")
+}
+
+/// Decides where this release goes back to. Changes nothing but objects of git.
+pub fn decide(ctx: &Ctx<'_>, last: Option<&LastKnownGood>, head: &str, dirt: &Dirt, clone: &str) -> Result<Target> {
+    let stand = ctx.stand("ready")?;
+    let facts = ctx.facts;
+    let running: Vec<String> = facts
+        .app_services
+        .iter()
+        .filter(|s| facts.container(s).is_some_and(|c| c.running() || c.state == "restarting"))
+        .cloned()
+        .collect();
+    let kind = match (last, running.is_empty()) {
+        (Some(_), _) => "release",
+        (None, false) => "as found",
+        (None, true) => "stopped",
+    };
+    let commit = match last {
+        Some(last) => last.commit.clone(),
+        None => stand.commit_as_deployed(dirt, head, "tree as found before the first release")?,
+    };
+    let mut images = Vec::new();
+    for service in &facts.app_services {
+        let known = last.and_then(|l| l.images.iter().find(|(s, _)| s == service)).map(|(_, id)| id.clone());
+        let found = facts.container(service).map(|c| c.image.clone());
+        if let Some(id) = known.or(found) {
+            let tag = kept_tag(&stand.project, service, ctx.id);
+            images.push(ImageBack { service: service.clone(), id, tag, present: false });
+        }
+    }
+    let mounts: Vec<(String, String)> = facts.mounts.iter().map(|(s, t)| (s.clone(), t.clone())).collect();
+    let tree = (!mounts.is_empty() && kind != "stopped").then(|| trees_root(ctx.config).join(&commit[..commit.len().min(12)]));
+    Ok(Target {
+        rid: ctx.run.rid.clone(),
+        id: ctx.id.into(),
+        database: facts.database.clone(),
+        clone: clone.into(),
+        kind: kind.into(),
+        commit,
+        tree,
+        mounts,
+        images,
+        running,
+        binds: facts.containers.iter().map(|c| (c.service.clone(), c.binds.clone())).collect(),
+        previous: last.cloned(),
+    })
+}
+
+/// Tags the images of the target, so that nothing cleans them away. Images that are not here stay
+/// `present: false`.
+pub fn keep_images(ctx: &Ctx<'_>, step: &str, target: &mut Target) -> Result<()> {
+    let stand = ctx.stand(step)?;
+    for image in &mut target.images {
+        image.present = stand.image_id(&image.id)?.as_deref() == Some(image.id.as_str());
+        if image.present {
+            stand.tag(&image.id, &image.tag)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lays out the target's source, with the env files of then and the files that services write.
+pub fn lay_out(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<()> {
+    let Some(tree) = &target.tree else { return Ok(()) };
+    let stand = ctx.stand(step)?;
+    stand.lay_out(&target.commit, tree)?;
+    let store = Store::of(&ctx.config.repo);
+    let kept = target.previous.as_ref().map(|p| store.env_dir(&p.rid)).filter(|d| d.exists());
+    let from = kept.unwrap_or_else(|| ctx.config.repo.clone());
+    for name in env_files(&from) {
+        copy_file(&from.join(&name), &tree.join(&name))?;
+    }
+    share(&ctx.config.repo, tree, &ctx.config.rollback.shared_paths)
+}
+
+/// The env files at the top of a directory, by name.
+pub fn env_files(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_file()))
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .filter(|n| n == ".env" || (n.starts_with(".env.") && !n.ends_with(".example") && !n.ends_with(".sample")))
+        .collect()
+}
+
+/// Keeps the env files of a release that passed, owner-only.
+pub fn keep_env_files(repo: &Path, store: &Store, rid: &str) -> Result<()> {
+    store.of_release(rid)?;
+    let dir = store.env_dir(rid);
+    fsx::private_dir(&dir)?;
+    for name in env_files(repo) {
+        let bytes = std::fs::read(repo.join(&name)).with_context(|| format!("read {name}"))?;
+        fsx::write_atomic(&dir.join(&name), &bytes)?;
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        std::fs::remove_file(to).with_context(|| format!("replace {}", to.display()))?;
+    }
+    // fs_extra keeps the mode: a service that runs as another user must read what it read before.
+    fs_extra::file::copy(from, to, &fs_extra::file::CopyOptions::new().overwrite(true))
+        .map(drop)
+        .with_context(|| format!("copy {} to {}", from.display(), to.display()))
+}
+
+/// Copies files that services write under the mounted tree: a single mounted file cannot be
+/// renamed onto, so they are copied and not mounted.
+fn share(repo: &Path, tree: &Path, patterns: &[String]) -> Result<()> {
+    for pattern in patterns {
+        let full = format!("{}/{pattern}", glob::Pattern::escape(&repo.display().to_string()));
+        for path in glob::glob(&full).with_context(|| format!("the pattern {pattern}"))?.flatten() {
+            if path.is_file()
+                && let Ok(relative) = path.strip_prefix(repo)
+            {
+                let to = tree.join(relative);
+                if let Some(parent) = to.parent() {
+                    std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+                }
+                copy_file(&path, &to)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The two files that say how the previous version ran: the model of then, and an override that
+/// pins images and mounts. Both 0600.
+pub struct Files {
+    pub model: PathBuf,
+    pub pin: PathBuf,
+}
+
+/// Writes them, and lets compose say whether they are valid.
+pub fn write_override(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<(Files, bool)> {
+    let store = Store::of(&ctx.config.repo);
+    let dir = store.of_release(&target.rid)?;
+    let model = store.model(&target.rid);
+    if !model.exists() {
+        let own = target.previous.as_ref().map(|p| store.own_model(&p.rid)).filter(|p| p.exists());
+        let raw: Value = match own {
+            Some(own) => fsx::read_json(&own)?,
+            None => ctx.facts.model.raw.clone(),
+        };
+        fsx::write_json(&model, &raw)?;
+    }
+    let pin = dir.join("override.json");
+    fsx::write_json(&pin, &pins(target))?;
+    let files = Files { model, pin };
+    let stand = ctx.stand(step)?;
+    let call = stand.compose_of(&[&files.model, &files.pin], ["config", "-q"]).quiet();
+    let valid = stand.exec.run(&call)?.ok();
+    Ok((files, valid))
+}
+
+/// One entry for each application service, none for data services.
+fn pins(target: &Target) -> Value {
+    let mut services = serde_json::Map::new();
+    for image in &target.images {
+        let mut entry = json!({ "image": image.id, "pull_policy": "never" });
+        let mount = target.mounts.iter().find(|(s, _)| *s == image.service);
+        if let (Some(tree), Some((_, at))) = (&target.tree, mount) {
+            entry["volumes"] = json!([{ "type": "bind", "source": tree, "target": at }]);
+        }
+        services.insert(image.service.clone(), entry);
+    }
+    json!({ "services": services })
+}
+
+/// Points compose's own image names back at the previous images, so that a plain `up -d` does not
+/// take the failed ones.
+pub fn names_back(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<()> {
+    let stand = ctx.stand(step)?;
+    for image in target.images.iter().filter(|i| ctx.facts.built.contains(&i.service)) {
+        let name = ctx.facts.model.image_name(&stand.project, &image.service);
+        if stand.image_id(&name)?.as_deref() != Some(image.id.as_str()) {
+            stand.tag(&image.id, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the previous version: previous images, previous source, the model of then.
+pub fn redeploy(ctx: &Ctx<'_>, step: &str, target: &Target, files: &Files) -> Result<()> {
+    if target.running.is_empty() {
+        return Ok(());
+    }
+    let stand = ctx.stand(step)?;
+    let limit = Duration::from_secs(ctx.config.deploy.timeout_s);
+    ctx.act(step, "redeploy previous version", json!({ "commit": target.commit }), || {
+        let model: Model = Model { raw: fsx::read_json(&files.model)? };
+        let services: Vec<String> = target.running.iter().filter(|s| model.has(s)).cloned().collect();
+        let args = ["up", "-d", "--no-build", "--no-deps"].map(String::from);
+        let call = stand.compose_of(&[&files.model, &files.pin], args).args(services.clone()).timeout(limit);
+        stand.exec.run(&call)?.success("start the previous version", Lane::A)?;
+        Ok(((), json!({ "services": services })))
+    })
+}
+
+/// What runs now, beside what should: images and mounted source.
+pub fn compare(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<(Vec<ServiceBack>, Vec<String>)> {
+    let stand = ctx.stand(step)?;
+    let now = stand.containers()?;
+    let mut services = Vec::new();
+    let mut problems = Vec::new();
+    for service in &target.running {
+        let Some(image) = target.images.iter().find(|i| &i.service == service) else {
+            problems.push(format!("no previous image of {service} is known"));
+            continue;
+        };
+        let Some(container) = now.iter().find(|c| &c.service == service) else {
+            problems.push(format!("{service} has no container"));
+            continue;
+        };
+        let mount = target.mounts.iter().find(|(s, _)| s == service).map(|(_, at)| at.as_str());
+        let source = mount.and_then(|at| container.source_at(at)).unwrap_or_default().to_string();
+        if container.image != image.id {
+            problems.push(format!("{service} runs image {} and not {}", container.image, image.id));
+        }
+        if let (Some(tree), Some(_)) = (&target.tree, mount)
+            && Path::new(&source) != tree
+        {
+            problems.push(format!("{service} runs the source in {source}"));
+        }
+        services.push(ServiceBack {
+            service: service.clone(),
+            expected_image: image.id.clone(),
+            image: container.image.clone(),
+            source,
+        });
+    }
+    Ok((services, problems))
+}
+
+/// The source of the target for the records.
+pub fn source_back(target: &Target) -> SourceBack {
+    SourceBack {
+        commit: target.commit.clone(),
+        tree: target.tree.as_ref().map(|t| t.display().to_string()).unwrap_or_default(),
+        kind: target.kind.clone(),
+    }
+}
+
+/// Trees that no container runs from and that nothing goes back to any more.
+pub fn remove_unused_trees(ctx: &Ctx<'_>, step: &str, keep: &[PathBuf]) -> Result<Vec<String>> {
+    let root = trees_root(ctx.config);
+    if !root.exists() {
+        return Ok(Vec::new());
+    }
+    let stand = ctx.stand(step)?;
+    let used: Vec<String> = stand.containers()?.iter().flat_map(|c| c.binds.clone()).map(|b| b.source).collect();
+    let mut removed = Vec::new();
+    for entry in std::fs::read_dir(&root).with_context(|| format!("list {}", root.display()))?.flatten() {
+        let path = entry.path();
+        let busy = used.iter().any(|u| Path::new(u).starts_with(&path)) || keep.contains(&path);
+        if !busy {
+            stand.take_away(&path)?;
+            removed.push(path.display().to_string());
+        }
+    }
+    // Only when empty: what is not ours is not removed.
+    let _ = std::fs::remove_dir(&root);
+    let _ = root.parent().map(std::fs::remove_dir);
+    Ok(removed)
+}
+
+/// The fault for a target that cannot be gone back to.
+pub fn nothing_to_go_back_to(why: &str) -> Fault {
+    Fault::refused("there is nothing to go back to")
+        .why(why)
+        .remedy("`cargo xtask status` names what there is; `cargo xtask rollback --backup DIR` takes a backup directory")
+}

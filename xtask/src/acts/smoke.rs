@@ -1,0 +1,273 @@
+//! Smoke: all checks side by side, each with its deadline. After a deploy a
+//! check is asked again until it is good or its time is up; the quick smoke
+//! asks once.
+
+use super::Ctx;
+use crate::config::HttpCheck;
+use crate::error::Result;
+use crate::evidence::records::{Check, Smoke};
+use crate::stand::http;
+use crate::stand::worker::{ProbeLine, read_probe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How patient a smoke is.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Until everything must be good.
+    pub limit: Duration,
+    /// How long an answer may be there and wrong.
+    pub settle: Duration,
+}
+
+impl Patience {
+    /// Once: what is not good now is not good.
+    pub fn none() -> Patience {
+        Patience { limit: Duration::from_secs(10), settle: Duration::ZERO }
+    }
+    /// After a deploy.
+    pub fn of(config: &crate::config::Config) -> Patience {
+        Patience {
+            limit: Duration::from_secs(config.smoke.timeout_s),
+            settle: Duration::from_secs(config.smoke.settle_s),
+        }
+    }
+}
+
+/// Runs every check. `told` gets each as soon as it is known.
+pub fn run(
+    ctx: &Ctx<'_>,
+    step: &str,
+    patience: Patience,
+    cancel: &Arc<AtomicBool>,
+    told: &(dyn Fn(&Check) + Sync),
+) -> Result<Smoke> {
+    let start = Instant::now();
+    let log = ctx.run.log(step)?;
+    let exec = ctx.exec(step)?.cancelled_by(cancel);
+    let redactor = exec.redactor().clone();
+    let headers = key_headers(&ctx.config.smoke.key_env);
+    let tell = |check: Check| -> Check {
+        let check = Check { detail: redactor.text(&check.detail), ..check };
+        let word = if check.ok { "good" } else { "NOT GOOD" };
+        log.say(&format!("{}: {word}, {} ms, {}", check.name, check.ms, check.detail));
+        told(&check);
+        check
+    };
+    let mut checks: Vec<Check> = std::thread::scope(|scope| {
+        let web: Vec<_> = ctx
+            .config
+            .smoke
+            .http
+            .iter()
+            .map(|check| {
+                let (headers, tell, base) = (&headers, &tell, &ctx.facts.base_url);
+                let exec = exec.clone();
+                scope.spawn(move || tell(http_check(base, check, headers, patience, &|| exec.stopped())))
+            })
+            .collect();
+        let worker = scope.spawn(|| worker_checks(ctx, step, &exec, patience, &tell));
+        let mut all: Vec<Check> = web.into_iter().filter_map(|w| w.join().ok()).collect();
+        all.extend(worker.join().unwrap_or_default());
+        all
+    });
+    // A check whose thread died is not a check that was left out.
+    for name in crate::plan::smoke_names(ctx.config, ctx.facts) {
+        if !checks.iter().any(|c| c.name == name) {
+            checks.push(Check { name, detail: "was not made".into(), ..Check::default() });
+        }
+    }
+    let ok = !checks.is_empty() && checks.iter().all(|c| c.ok);
+    Ok(Smoke { checks, ok, ms: crate::clock::ms_since(start) })
+}
+
+/// The architect key, in the three headers that the services know; never in argv, log or JSON.
+fn key_headers(variable: &str) -> Vec<(String, String)> {
+    match std::env::var(variable) {
+        Ok(key) if !key.is_empty() => vec![
+            ("X-Architect-Key".into(), key.clone()),
+            ("X-FF-Architect-Key".into(), key.clone()),
+            ("Authorization".into(), format!("Bearer {key}")),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn http_check(
+    base: &str,
+    check: &HttpCheck,
+    headers: &[(String, String)],
+    patience: Patience,
+    stopped: &dyn Fn() -> bool,
+) -> Check {
+    let name = format!("GET {}", check.path);
+    let url = format!("{base}{}", check.path);
+    let mut headers = headers.to_vec();
+    for (header, variable) in &check.headers {
+        headers.extend(std::env::var(variable).ok().map(|value| (header.clone(), value)));
+    }
+    let start = Instant::now();
+    let mut wrong_since: Option<Instant> = None;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let left = patience.limit.saturating_sub(start.elapsed()).max(Duration::from_millis(100));
+        let asked = Instant::now();
+        let (verdict, answered) = match http::get(&url, &headers, left.min(Duration::from_secs(10))) {
+            Ok(answer) => (http::judge(check, &answer), true),
+            Err(reason) => (Err(reason), false),
+        };
+        // The last question's own time, not the waiting for the service before it.
+        let ms = crate::clock::ms_since(asked);
+        let reason = match verdict {
+            Ok(detail) => return Check { name, ok: true, ms, detail, sqlstate: None },
+            Err(reason) => reason,
+        };
+        if answered {
+            wrong_since.get_or_insert(asked);
+        } else {
+            wrong_since = None;
+        }
+        let settled = wrong_since.is_some_and(|since| since.elapsed() >= patience.settle);
+        let impatient = patience.settle.is_zero();
+        if settled || impatient || start.elapsed() >= patience.limit || stopped() {
+            let sqlstate = sqlstate_in(&reason);
+            return Check { name, ok: false, ms, detail: reason, sqlstate };
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 3 / 2).min(Duration::from_millis(250));
+    }
+}
+
+fn worker_checks(
+    ctx: &Ctx<'_>,
+    step: &str,
+    exec: &crate::exec::Exec,
+    patience: Patience,
+    tell: &(dyn Fn(Check) -> Check + Sync),
+) -> Vec<Check> {
+    let names = crate::plan::smoke_names(ctx.config, ctx.facts);
+    let asked: Vec<(&str, &str)> = [("ping", "worker ping"), ("tasks", "worker tasks"), ("round_trip", "task round trip")]
+        .into_iter()
+        .filter(|(_, name)| names.iter().any(|n| n == name))
+        .collect();
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    let all = |detail: &str| -> Vec<Check> {
+        asked
+            .iter()
+            .map(|(_, name)| tell(Check { name: (*name).into(), detail: detail.into(), ..Check::default() }))
+            .collect()
+    };
+    let Some(app) = &ctx.facts.worker_app else {
+        return all("the worker's app is not known: name it with [smoke] worker_app");
+    };
+    let stand = ctx.stand.with(exec);
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let found = stand.containers();
+        let container = match found {
+            Ok(list) => list.into_iter().find(|c| c.service == ctx.config.smoke.worker_service && c.running()),
+            Err(error) => return all(&format!("{error:#}")),
+        };
+        let left = patience.limit.saturating_sub(start.elapsed());
+        if let Some(container) = container {
+            let checks: Vec<&str> = asked.iter().map(|(check, _)| *check).collect();
+            let call = stand.probe(&container, app, &checks, &ctx.config.smoke.tasks, left.max(Duration::from_secs(1)));
+            let outcome = stand.exec.run(&call);
+            // A container that died under the question is asked again in its next life.
+            let lines = match &outcome {
+                Ok(finished) => read_probe(&finished.text()),
+                Err(_) => Vec::new(),
+            };
+            let again = lines.is_empty() && !patience.settle.is_zero();
+            if !again || start.elapsed() >= patience.limit || exec.stopped() {
+                let why = match &outcome {
+                    Ok(finished) => {
+                        let last = finished.stderr.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("no answer");
+                        format!("{}: {last}", finished.ended)
+                    }
+                    Err(error) => format!("{error:#}"),
+                };
+                return asked.iter().map(|(check, name)| tell(line_of(&lines, check, name, &why))).collect();
+            }
+        } else if patience.settle.is_zero() || start.elapsed() >= patience.limit || exec.stopped() {
+            return all(&format!("the service {} does not run", ctx.config.smoke.worker_service));
+        }
+        ctx.run.log(step).ok().inspect(|log| log.say("the worker is not there yet"));
+        std::thread::sleep(pause);
+        pause = (pause * 3 / 2).min(Duration::from_millis(500));
+    }
+}
+
+fn line_of(lines: &[ProbeLine], check: &str, name: &str, why: &str) -> Check {
+    match lines.iter().find(|l| l.check == check) {
+        Some(line) => {
+            let sqlstate = sqlstate_in(&line.detail).filter(|_| !line.ok);
+            Check { name: name.into(), ok: line.ok, ms: line.ms, detail: line.detail.clone(), sqlstate }
+        }
+        None => Check { name: name.into(), detail: why.into(), ..Check::default() },
+    }
+}
+
+/// The SQLSTATE of a missing relation or column that a text tells of: by number, by the name that
+/// psycopg2 gives it, or in PostgreSQL's own words.
+pub fn sqlstate_in(text: &str) -> Option<String> {
+    let has = |needle: &str| text.contains(needle);
+    let missing = has("does not exist");
+    if has("42P01") || has("UndefinedTable") || (missing && has("relation ")) {
+        Some("42P01".into())
+    } else if has("42703") || has("UndefinedColumn") || (missing && has("column ")) {
+        Some("42703".into())
+    } else {
+        None
+    }
+}
+
+/// Checks that were green in the baseline and are not green now.
+pub fn lost(baseline: &Smoke, now: &Smoke) -> Vec<String> {
+    baseline
+        .checks
+        .iter()
+        .filter(|before| before.ok && !now.checks.iter().any(|c| c.name == before.name && c.ok))
+        .map(|c| c.name.clone())
+        .collect()
+}
+
+/// A flag that is never raised.
+pub fn never() -> Arc<AtomicBool> {
+    Arc::new(AtomicBool::new(false))
+}
+
+/// Raises a flag.
+pub fn raise(flag: &Arc<AtomicBool>) {
+    flag.store(true, Ordering::SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn smoke(checks: &[(&str, bool)]) -> Smoke {
+        let checks = checks.iter().map(|(n, ok)| Check { name: (*n).into(), ok: *ok, ..Check::default() });
+        Smoke { checks: checks.collect(), ..Smoke::default() }
+    }
+
+    #[test]
+    fn what_was_red_before_need_not_be_green_after() {
+        let before = smoke(&[("a", true), ("b", false), ("c", true)]);
+        assert!(lost(&before, &smoke(&[("a", true), ("b", false), ("c", true)])).is_empty());
+        assert_eq!(lost(&before, &smoke(&[("a", false), ("b", true)])), ["a", "c"]);
+    }
+
+    #[test]
+    fn a_missing_column_is_recognised_in_any_of_its_shapes() {
+        let of = |text: &str| sqlstate_in(text);
+        assert_eq!(of("psycopg2.errors.UndefinedColumn: column \"x\" does not exist").as_deref(), Some("42703"));
+        assert_eq!(of("relation \"orders\" does not exist").as_deref(), Some("42P01"));
+        assert_eq!(of("ERROR: 42P01").as_deref(), Some("42P01"));
+        assert_eq!(of("database \"x\" does not exist"), None);
+    }
+}

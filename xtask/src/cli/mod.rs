@@ -1,0 +1,149 @@
+//! The command line: one file a command, one line a command here.
+
+mod args;
+mod backup;
+mod config;
+mod demo;
+mod evidence;
+mod release;
+mod rollback;
+mod smoke;
+mod status;
+
+use crate::config::{Overrides, load};
+use crate::error::{Exit, Fault, Result, fault_of};
+use crate::exec::{Exec, Interrupt, Kind};
+use crate::pipeline::{Ending, Start};
+use crate::redact::Redactor;
+use crate::report::{self, Screen, words};
+use crate::stand::Stand;
+use args::{Cli, Command, Global};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+
+/// Parses, runs, says what went wrong, and tells the exit code.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout with 0, everything else to stderr with 2.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Pass };
+        }
+    };
+    let screen = Screen::new(cli.global.color(), cli.global.quiet);
+    match run(&cli, &screen) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let fault = fault_of(&error);
+            let exit = fault.exit.unwrap_or(Exit::FailUnchanged);
+            screen.say(&words::fault(&fault, exit, screen.paint));
+            exit
+        }
+    }
+}
+
+fn run(cli: &Cli, screen: &Screen) -> Result<Exit> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Release(args) => release::run(global, args, screen),
+        Command::Backup => backup::run(global, screen),
+        Command::Smoke => smoke::run(global, screen),
+        Command::Rollback(args) => rollback::run(global, args, screen),
+        Command::Status => status::run(global, screen),
+        Command::Evidence(args) => evidence::run(global, args, screen),
+        Command::Config => config::run(global, screen),
+        Command::Demo(args) => demo::run(global, args, screen),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut <Cli as clap::CommandFactory>::command(), "xtask", &mut text);
+            screen.data(&String::from_utf8_lossy(&text));
+            Ok(Exit::Pass)
+        }
+    }
+}
+
+/// The checkout that is meant: `--repo`, else the nearest directory upwards that holds a compose file.
+fn find_repo(given: Option<&Path>) -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    if let Some(given) = given {
+        let repo = crate::fsx::absolute(given)?;
+        if !repo.is_dir() {
+            return Err(Fault::usage(format!("--repo {}: there is no such directory", given.display())).into());
+        }
+        return Ok(repo);
+    }
+    let names = ["docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml"];
+    let found = here.ancestors().find(|dir| {
+        names.iter().any(|n| dir.join(n).exists()) || dir.join(crate::config::FILE).exists()
+    });
+    match found {
+        Some(dir) => crate::fsx::absolute(dir),
+        None => Err(Fault::usage(format!("no stand here: {} and what is above it hold no docker-compose.yml", here.display()))
+            .remedy("run in the checkout to be released, or name it: cargo xtask --repo PATH ... (or FF_REPO)")
+            .into()),
+    }
+}
+
+/// What a command of the pipeline is given, for the checkout at `repo`.
+fn with_start<T>(
+    repo: &Path,
+    overrides: &Overrides,
+    screen: &Screen,
+    work: impl FnOnce(&Start<'_>) -> Result<T>,
+) -> Result<T> {
+    // `vars` panics on names that are not Unicode; they are none of ours.
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    let config = load(repo, &environment, overrides)?;
+    let redactor = Redactor::with_extra(&config.redact.keys, &config.redact.patterns)
+        .map_err(|e| Fault::usage("[redact] patterns do not fit").why(e))?;
+    let interrupt = Interrupt::default();
+    let (first, second) = (screen.clone(), screen.clone());
+    interrupt.listen(
+        move |kind| first.say(&format!("\n{}: finishing or undoing the step; once more stops at once\n", word(kind))),
+        move |kind| {
+            second.say(&format!(
+                "\n{} again: stopped at once. The stand may be half-way: `cargo xtask status` says what is open, \
+                 `cargo xtask rollback` puts it right\n",
+                word(kind)
+            ));
+        },
+    )?;
+    let exec = Exec::new(redactor, interrupt.clone());
+    let stand = Stand::new(&config, exec);
+    let events = screen.events();
+    work(&Start { config: &config, stand: &stand, events: &events, interrupt: &interrupt, render: report::render })
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::CtrlC => "Ctrl-C",
+        Kind::Terminate => "SIGTERM",
+    }
+}
+
+/// The same for the checkout that the command line means.
+fn with_global<T>(global: &Global, screen: &Screen, work: impl FnOnce(&Start<'_>) -> Result<T>) -> Result<T> {
+    let repo = find_repo(global.repo.as_deref())?;
+    with_start(&repo, &global.overrides(), screen, work)
+}
+
+/// The one screen at the end, and the summary as data where it is wanted.
+fn tell(ending: &Ending, json: bool, screen: &Screen) -> Result<Exit> {
+    match &ending.summary {
+        Some(summary) => {
+            screen.say(&words::summary(summary, screen.paint));
+            if json {
+                screen.data(&(serde_json::to_string_pretty(summary)? + "\n"));
+            }
+        }
+        None => {
+            let place = ending.dir.as_ref().map(|d| d.display().to_string()).unwrap_or_default();
+            let fault = Fault::new("the run ended without a summary").why(place).remedy("cargo xtask status");
+            screen.say(&words::fault(&fault, ending.exit, screen.paint));
+        }
+    }
+    Ok(ending.exit)
+}

@@ -1,0 +1,39 @@
+//! `smoke`
+
+use super::args::Global;
+use super::with_global;
+use crate::clock::human_ms;
+use crate::error::{Exit, Result};
+use crate::evidence::EVIDENCE;
+use crate::pipeline::single;
+use crate::report::Screen;
+
+pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
+    with_global(global, screen, |start| {
+        let told = |check: &crate::evidence::records::Check| {
+            let word = if check.ok { screen.paint.good("good") } else { screen.paint.bad("NOT ") };
+            if !screen.quiet || !check.ok {
+                screen.say(&format!("{word} {:<60} {:>8}  {}\n", check.name, human_ms(check.ms), check.detail));
+            }
+        };
+        let ending = single::smoke(start, &told)?;
+        if let Some(summary) = &ending.summary {
+            let verdict = if summary.ok { screen.paint.good("PASS") } else { screen.paint.bad("FAIL") };
+            let good = summary.smoke.iter().filter(|c| c.ok).count();
+            screen.say(&format!(
+                "{verdict} smoke: {good} of {} good in {}; evidence {EVIDENCE}/{} (exit {})\n",
+                summary.smoke.len(),
+                human_ms(summary.duration_ms),
+                summary.rid,
+                summary.exit_code
+            ));
+            if !summary.ok && let Some(reason) = &summary.reason {
+                screen.say(&format!("  why   {reason}\n"));
+            }
+            if global.json {
+                screen.data(&(serde_json::to_string_pretty(summary)? + "\n"));
+            }
+        }
+        Ok(ending.exit)
+    })
+}

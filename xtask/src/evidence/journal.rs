@@ -1,0 +1,162 @@
+//! events.jsonl: what the run was about to do, and what came of it. Each line
+//! is on disk before the next act, carries a sequence number, and the sha256 of
+//! the line before it, so that a dropped or exchanged line shows.
+
+use crate::clock::{self, Clock};
+use crate::error::{Context, Result, bail};
+use crate::fsx;
+use crate::redact::Redactor;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineKind {
+    /// About to act.
+    Intent,
+    /// The act was done.
+    Done,
+    /// The act failed.
+    Failed,
+    /// A fact; no act.
+    Fact,
+    /// The last line: what is about to be summed up.
+    Sealed,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Line {
+    /// 1, 2, 3, ...
+    pub seq: u64,
+    /// RFC 3339 UTC; for people, never for order.
+    pub time: String,
+    /// Milliseconds since the journal was opened, monotonic.
+    pub at_ms: u64,
+    pub kind: LineKind,
+    pub step: String,
+    pub act: String,
+    /// For done and failed: the act's own duration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub data: Value,
+    /// sha256 of the line before, without its newline; of nothing for the first.
+    pub prev: String,
+}
+
+pub struct Journal {
+    path: PathBuf,
+    opened: Instant,
+    redactor: Redactor,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    file: File,
+    seq: u64,
+    prev: String,
+}
+
+impl Journal {
+    pub fn create(path: &Path, redactor: &Redactor) -> Result<Journal> {
+        let file = fsx::private_file(path)?;
+        if let Some(dir) = path.parent() {
+            fsx::sync_dir(dir)?;
+        }
+        let inner = Inner { file, seq: 0, prev: fsx::sha256(b"") };
+        Ok(Journal { path: path.into(), opened: Instant::now(), redactor: redactor.clone(), inner: Mutex::new(inner) })
+    }
+
+    /// Journals `intent`, works, journals `done` or `failed`. When the intent
+    /// cannot be written the work is not begun.
+    pub fn act<T>(
+        &self,
+        step: &str,
+        act: &str,
+        about: Value,
+        work: impl FnOnce() -> Result<(T, Value)>,
+    ) -> Result<T> {
+        self.write(LineKind::Intent, step, act, None, about)?;
+        let start = Instant::now();
+        let result = work();
+        let ms = Some(clock::ms_since(start));
+        match result {
+            Ok((value, data)) => {
+                self.write(LineKind::Done, step, act, ms, data)?;
+                Ok(value)
+            }
+            Err(error) => {
+                let data = serde_json::json!({ "error": crate::error::fault_of(&error).to_string() });
+                // The failure itself matters more than a journal that cannot take it.
+                let _ = self.write(LineKind::Failed, step, act, ms, data);
+                Err(error)
+            }
+        }
+    }
+
+    /// A fact that is not an act.
+    pub fn fact(&self, step: &str, act: &str, data: Value) -> Result<()> {
+        self.write(LineKind::Fact, step, act, None, data)
+    }
+
+    /// The last line.
+    pub fn seal(&self, data: Value) -> Result<()> {
+        self.write(LineKind::Sealed, "pipeline", "sealed", None, data)
+    }
+
+    /// Milliseconds since the journal was opened.
+    pub fn elapsed_ms(&self) -> u64 {
+        clock::ms_since(self.opened)
+    }
+
+    fn write(&self, kind: LineKind, step: &str, act: &str, ms: Option<u64>, data: Value) -> Result<()> {
+        let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let line = Line {
+            seq: inner.seq + 1,
+            time: clock::rfc3339(Clock::System.now()),
+            at_ms: self.elapsed_ms(),
+            kind,
+            step: step.into(),
+            act: act.into(),
+            ms,
+            data: super::masked(&self.redactor, data),
+            prev: inner.prev.clone(),
+        };
+        let mut text = serde_json::to_string(&line)?;
+        let hash = fsx::sha256(text.as_bytes());
+        text.push('\n');
+        inner
+            .file
+            .write_all(text.as_bytes())
+            .and_then(|()| inner.file.sync_data())
+            .with_context(|| format!("write {}", self.path.display()))?;
+        inner.seq += 1;
+        inner.prev = hash;
+        Ok(())
+    }
+}
+
+/// Reads a journal and checks its chain. A torn last line (the run died while
+/// writing it) is left out; anything else that does not fit is an error.
+pub fn read(path: &Path) -> Result<Vec<Line>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let mut lines: Vec<Line> = Vec::new();
+    let mut prev = fsx::sha256(b"");
+    for piece in text.split_inclusive('\n') {
+        let Some(piece) = piece.strip_suffix('\n') else { break };
+        let number = lines.len() + 1;
+        let line: Line = serde_json::from_str(piece)
+            .with_context(|| format!("line {number} of {} is not a journal line", path.display()))?;
+        if line.seq != number as u64 || line.prev != prev {
+            bail!("line {number} of {} does not follow the one before it", path.display());
+        }
+        prev = fsx::sha256(piece.as_bytes());
+        lines.push(line);
+    }
+    Ok(lines)
+}

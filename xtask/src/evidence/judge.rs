@@ -1,0 +1,180 @@
+//! The verdict, read from the files of a run and from nothing else. The
+//! pipeline judges with it before it speaks, `evidence verify` judges with it
+//! again: the two can only disagree when a file was changed in between.
+
+mod gates;
+
+use super::records::{Failure, Rollback};
+use super::summary::{Gate, Verdict, Waiver};
+use super::{Line, LineKind, read_journal, read_record};
+use crate::error::{Exit, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// What the judge needs to know of plan.json.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Charge {
+    pub command: String,
+    #[serde(default)]
+    pub waivers: Vec<Waiver>,
+    #[serde(default)]
+    pub rollback_enabled: bool,
+}
+
+/// What the files say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub exit: Exit,
+    pub state_left: String,
+    pub reason: Option<String>,
+    pub gates: Vec<Gate>,
+}
+
+/// The step and act names by which the stand counts as changed, and as unfenced.
+pub const STOP: (&str, &str) = ("change", "stop services");
+pub const UNFENCE: (&str, &str) = ("change", "unfence");
+
+/// How far a run got in changing the stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    Unchanged,
+    Stopped,
+    Unfenced,
+}
+
+/// How far the journal says that the run got.
+pub fn reached(journal: &[Line]) -> Reached {
+    let begun = |(step, act): (&str, &str)| {
+        journal.iter().any(|l| l.kind == LineKind::Intent && l.step == step && l.act == act)
+    };
+    if begun(UNFENCE) {
+        Reached::Unfenced
+    } else if begun(STOP) {
+        Reached::Stopped
+    } else {
+        Reached::Unchanged
+    }
+}
+
+/// Judges the run in `dir`.
+pub fn judge(dir: &Path) -> Result<Judgement> {
+    let journal = read_journal(&dir.join("events.jsonl"))?;
+    let charge: Charge = read_record(dir, "plan.json").unwrap_or_default();
+    let failure: Option<Failure> = read_record(dir, "failure.json");
+    let rollback: Option<Rollback> = read_record(dir, "rollback.json");
+    let gates = gates::all(dir, &journal, &charge, rollback.is_some());
+    let all_ok = gates.iter().all(|g| g.ok || charge.waivers.iter().any(|w| w.gate == g.id));
+    let reached = reached(&journal);
+
+    if charge.command == "rollback" {
+        return Ok(judge_rollback(gates, failure, rollback, reached));
+    }
+    if failure.is_none() && all_ok {
+        let waived = !charge.waivers.is_empty();
+        return Ok(Judgement {
+            verdict: if waived { Verdict::PassWaived } else { Verdict::Pass },
+            exit: Exit::Pass,
+            state_left: match charge.command.as_str() {
+                "release" => "the new version runs".into(),
+                _ => "unchanged".into(),
+            },
+            reason: None,
+            gates,
+        });
+    }
+    let reason = failure.as_ref().map(|f| join(&f.what, f.why.as_deref())).or_else(|| {
+        gates
+            .iter()
+            .find(|g| !g.ok && !charge.waivers.iter().any(|w| w.gate == g.id))
+            .map(|g| format!("gate {} does not hold: {}", g.id, g.detail))
+    });
+    let (exit, state_left) = outcome(&charge, failure.as_ref(), rollback.as_ref(), reached);
+    let verdict = if exit == Exit::Refused { Verdict::Refused } else { Verdict::Fail };
+    Ok(Judgement { verdict, exit, state_left, reason, gates })
+}
+
+/// Exit code and state of a run that did not pass.
+fn outcome(
+    charge: &Charge,
+    failure: Option<&Failure>,
+    rollback: Option<&Rollback>,
+    reached: Reached,
+) -> (Exit, String) {
+    let signal = failure.and_then(|f| f.stopped_by.as_deref()).map(|by| match by {
+        "terminate" => Exit::Terminated,
+        _ => Exit::Interrupted,
+    });
+    match (reached, rollback) {
+        (_, Some(back)) if back.verified && back.source == "undo" => (
+            signal.unwrap_or(Exit::FailUnchanged),
+            "as before: the same containers run on the same database".into(),
+        ),
+        (_, Some(back)) if back.verified => (
+            Exit::FailRolledBack,
+            "the previous version runs on the database as it was at the fence".into(),
+        ),
+        (_, Some(back)) => (Exit::NeedsPerson, format!("needs a person: {}", back.problems.join("; "))),
+        (Reached::Unchanged, None) => {
+            let own = failure.and_then(|f| f.exit).and_then(|code| match code {
+                2 => Some(Exit::Usage),
+                10 => Some(Exit::Refused),
+                11 => Some(Exit::Locked),
+                50 => Some(Exit::Evidence),
+                _ => None,
+            });
+            (signal.or(own).unwrap_or(Exit::FailUnchanged), "unchanged".into())
+        }
+        (_, None) if failure.is_none() => (
+            Exit::Evidence,
+            "the new version runs, the evidence is not complete; the undo clone is kept".into(),
+        ),
+        (_, None) if !charge.rollback_enabled => (
+            Exit::NeedsPerson,
+            "needs a person: the failed version is in place, rollback was switched off".into(),
+        ),
+        (_, None) => (Exit::NeedsPerson, "needs a person: the rollback did not run".into()),
+    }
+}
+
+fn judge_rollback(
+    gates: Vec<Gate>,
+    failure: Option<Failure>,
+    rollback: Option<Rollback>,
+    reached: Reached,
+) -> Judgement {
+    let all_ok = gates.iter().all(|g| g.ok);
+    let reason = failure.as_ref().map(|f| join(&f.what, f.why.as_deref()));
+    let (verdict, exit, state_left) = match (&rollback, reached) {
+        (Some(back), _) if back.verified && all_ok && failure.is_none() => (
+            Verdict::Pass,
+            Exit::Pass,
+            format!("{} runs", back.to.clone().unwrap_or_else(|| "the previous version".into())),
+        ),
+        (None, Reached::Unchanged) => {
+            let by = failure.as_ref().and_then(|f| f.stopped_by.as_deref());
+            let exit = match by {
+                Some("terminate") => Exit::Terminated,
+                Some(_) => Exit::Interrupted,
+                None => Exit::Refused,
+            };
+            (Verdict::Refused, exit, "unchanged".into())
+        }
+        (Some(back), _) => {
+            let what = if back.problems.is_empty() { "not verified".into() } else { back.problems.join("; ") };
+            (Verdict::Fail, Exit::NeedsPerson, format!("needs a person: {what}"))
+        }
+        (None, _) => (Verdict::Fail, Exit::NeedsPerson, "needs a person: the rollback did not end".into()),
+    };
+    let reason = reason.or_else(|| {
+        rollback.as_ref().filter(|_| exit != Exit::Pass).map(|back| back.problems.join("; "))
+    });
+    Judgement { verdict, exit, state_left, reason: reason.filter(|r| !r.is_empty()), gates }
+}
+
+fn join(what: &str, why: Option<&str>) -> String {
+    match why {
+        Some(why) => format!("{what}: {}", why.trim()),
+        None => what.into(),
+    }
+}

@@ -1,0 +1,312 @@
+//! One function per gate of the canon: what its record must say.
+
+use super::Charge;
+use crate::evidence::records::*;
+use crate::evidence::summary::Gate;
+use crate::evidence::{Line, LineKind, read_record};
+use crate::fsx;
+use std::path::Path;
+
+/// The gates that a command is judged by, in the canon's order.
+pub(super) fn all(dir: &Path, journal: &[Line], charge: &Charge, rolled_back: bool) -> Vec<Gate> {
+    let mut gates = Vec::new();
+    let mut add = |id: &str, (ok, detail): (bool, String)| {
+        gates.push(Gate { id: id.into(), ok, detail });
+    };
+    if matches!(charge.command.as_str(), "release" | "backup" | "rollback") {
+        add("P1", charter(dir));
+        add("P2", one_writer(dir));
+    }
+    if charge.command == "release" {
+        add("P3", precheck(dir));
+        add("P4", precheck_log(dir));
+        add("P5", security(dir));
+    }
+    if matches!(charge.command.as_str(), "release" | "backup") {
+        add("B1", backup(dir));
+    }
+    match charge.command.as_str() {
+        "release" => {
+            add("B2", build(dir));
+            add("R0", readiness(dir));
+            add("M1", migrate(dir));
+            add("D1", deploy(dir));
+            add("S1", smoke(dir));
+        }
+        "backup" => add("R0", proof(dir)),
+        "smoke" => add("S1", smoke(dir)),
+        _ => {}
+    }
+    if rolled_back || charge.command == "rollback" {
+        add("R1", restored(dir));
+        add("R2", verified(dir));
+    }
+    add("E1", raw_logs(dir, journal));
+    add("E2", digests(dir, charge));
+    add("E3", facts_complete(journal));
+    add("E4", no_secrets(journal));
+    gates
+}
+
+const NOT_REACHED: &str = "not reached";
+
+fn from<T: serde::de::DeserializeOwned>(
+    dir: &Path,
+    name: &str,
+    judge: impl FnOnce(T) -> (bool, String),
+) -> (bool, String) {
+    match read_record::<T>(dir, name) {
+        Some(record) => judge(record),
+        None => (false, NOT_REACHED.into()),
+    }
+}
+
+fn charter(dir: &Path) -> (bool, String) {
+    from(dir, "charter.json", |c: Charter| {
+        let ok = ![&c.rid, &c.git_head, &c.operator, &c.host, &c.lane].into_iter().any(String::is_empty);
+        (ok, format!("{} by {}@{}, lane {}, head {}", c.rid, c.operator, c.host, c.lane, c.git_head))
+    })
+}
+
+fn one_writer(dir: &Path) -> (bool, String) {
+    from(dir, "charter.json", |c: Charter| {
+        let ok = !c.lock.file.is_empty() && c.lock.database;
+        let halves = if c.lock.database { "file and database lock" } else { "file lock only" };
+        (ok, format!("{halves} held by {} since {}", c.lock.holder, c.lock.since))
+    })
+}
+
+fn precheck(dir: &Path) -> (bool, String) {
+    from(dir, "precheck.json", |p: Precheck| {
+        let baseline = match &p.baseline {
+            Some(s) => format!("baseline {} of {} green", green(s), s.checks.len()),
+            None => "no baseline".into(),
+        };
+        let ok = !p.services.is_empty()
+            && !p.versions.is_empty()
+            && !p.free.is_empty()
+            && p.baseline.is_some()
+            && p.refusals.is_empty();
+        let detail = format!("{} services, {baseline}", p.services.len());
+        (ok, if p.refusals.is_empty() { detail } else { p.refusals.join("; ") })
+    })
+}
+
+fn precheck_log(dir: &Path) -> (bool, String) {
+    let log = dir.join("step_precheck.log");
+    let size = std::fs::metadata(&log).map(|m| m.len()).unwrap_or(0);
+    from(dir, "precheck.json", |p: Precheck| {
+        (size > 0 && p.git_head.len() >= 7, format!("head {}, log of {size} bytes", p.git_head))
+    })
+}
+
+fn security(dir: &Path) -> (bool, String) {
+    from(dir, "precheck.json", |p: Precheck| {
+        let hard = p.findings.iter().filter(|f| f.hard && f.new).count();
+        let scanned = p.scanned_files;
+        (hard == 0 && p.scan_base.is_some(), format!("{scanned} files scanned, {hard} new hard findings"))
+    })
+}
+
+fn backup(dir: &Path) -> (bool, String) {
+    from(dir, "backup.json", |b: Backup| match b.skipped {
+        Some(reason) => (false, format!("skipped: {reason}")),
+        None => {
+            let copy = std::fs::read(dir.join("backup_digest.sha256")).unwrap_or_default();
+            let ok = b.verified && fsx::sha256(&copy) == b.digest_sha256;
+            (ok, format!("{} of {}, sha256 {}", fsx::human_bytes(b.bytes), b.database, short(&b.sha256)))
+        }
+    })
+}
+
+fn proof(dir: &Path) -> (bool, String) {
+    from(dir, "proof.json", |p: Proof| (p.equal, proof_words(&p)))
+}
+
+fn proof_words(p: &Proof) -> String {
+    if p.equal {
+        format!("restored beside, {} tables equal", p.tables)
+    } else if let Some(reason) = &p.skipped {
+        format!("not proved: {reason}")
+    } else {
+        format!("not equal: {}", p.differences.join(", "))
+    }
+}
+
+fn build(dir: &Path) -> (bool, String) {
+    from(dir, "images.json", |b: Build| match b.skipped {
+        Some(reason) => (b.ok, format!("skipped: {reason}")),
+        None => {
+            let new = b.images.iter().filter(|i| i.before != i.after).count();
+            let ok = b.ok && b.images.iter().all(|i| i.after.is_some());
+            let why = b.reason.map(|r| format!(": {r}")).unwrap_or_default();
+            (ok, format!("{} services, {new} new images{why}", b.images.len()))
+        }
+    })
+}
+
+fn readiness(dir: &Path) -> (bool, String) {
+    from(dir, "readiness.json", |r: Readiness| {
+        // Derived again, not believed: `ok` is what the step thought.
+        let ok = r.ok
+            && r.proof_equal
+            && r.blockers.is_empty()
+            && r.override_valid
+            && r.images.iter().all(|i| i.present)
+            && r.missing.is_empty()
+            && read_record::<Proof>(dir, "proof.json").is_some_and(|p| p.equal)
+            && same_dump(dir);
+        let detail = match (ok, r.missing.is_empty()) {
+            (true, _) => format!("{} images, source {}", r.images.len(), r.source.kind),
+            (false, false) => r.missing.join("; "),
+            (false, true) => r.waived.unwrap_or_else(|| "the records do not fit each other".into()),
+        };
+        (ok, detail)
+    })
+}
+
+/// The dump that was proved is the dump that was made.
+fn same_dump(dir: &Path) -> bool {
+    let made = read_record::<Backup>(dir, "backup.json").map(|b| b.sha256);
+    let proved = read_record::<Proof>(dir, "proof.json").map(|p| p.restored_sha256);
+    made.is_some() && made == proved
+}
+
+fn migrate(dir: &Path) -> (bool, String) {
+    from(dir, "migrate.json", |m: Migrate| {
+        let files = m.files.iter().filter(|f| f.status == "applied").count();
+        let verified = m.verify.iter().filter(|f| f.status == "passed").count();
+        if let Some(reason) = &m.waived {
+            return (false, format!("skipped: {reason}"));
+        }
+        let ok = m.ok && files == m.files.len() && verified == m.verify.len();
+        match (&m.skipped, m.files.is_empty()) {
+            (Some(reason), _) if ok => (true, format!("nothing to apply: {reason}; {verified} verified")),
+            (None, true) => (false, "nothing was applied and no reason is recorded".into()),
+            _ => {
+                let failed = m.files.iter().chain(&m.verify).find(|f| f.status == "failed");
+                let why = failed.map(|f| format!("; {} failed", f.path)).unwrap_or_default();
+                (ok, format!("{files} of {} applied, {verified} of {} verified{why}", m.files.len(), m.verify.len()))
+            }
+        }
+    })
+}
+
+fn deploy(dir: &Path) -> (bool, String) {
+    from(dir, "deploy.json", |d: Deploy| {
+        let ok = d.up && !d.services.is_empty() && d.problems.is_empty();
+        let detail = if ok {
+            format!("{} services up over {} ms", d.services.len(), d.soak_ms)
+        } else {
+            d.problems.join("; ")
+        };
+        (ok, detail)
+    })
+}
+
+fn smoke(dir: &Path) -> (bool, String) {
+    from(dir, "smoke.json", |s: Smoke| {
+        let ok = s.ok && !s.checks.is_empty() && s.checks.iter().all(|c| c.ok);
+        let bad: Vec<&str> = s.checks.iter().filter(|c| !c.ok).map(|c| c.name.as_str()).collect();
+        let detail = format!("{} of {} checks good", green(&s), s.checks.len());
+        (ok, if bad.is_empty() { detail } else { format!("{detail}; not good: {}", bad.join(", ")) })
+    })
+}
+
+fn restored(dir: &Path) -> (bool, String) {
+    from(dir, "rollback.json", |r: Rollback| {
+        let oid = r.database.expected_oid == r.database.live_oid;
+        let images = r.services.iter().all(|s| s.image == s.expected_image);
+        let ok = oid && images && r.up && r.database.open;
+        (ok, format!("database {} ({}), {} services", r.source, r.database.cited, r.services.len()))
+    })
+}
+
+fn verified(dir: &Path) -> (bool, String) {
+    from(dir, "rollback.json", |r: Rollback| {
+        let ok = r.verified
+            && r.problems.is_empty()
+            && r.not_green_again.is_empty()
+            && r.smoke.is_some()
+            && r.database.sums_equal != Some(false);
+        let detail = match (r.problems.is_empty(), r.smoke.as_ref()) {
+            (false, _) => r.problems.join("; "),
+            (true, Some(s)) => format!("{} of {} checks good again", green(s), s.checks.len()),
+            (true, None) => "no second smoke".into(),
+        };
+        (ok, detail)
+    })
+}
+
+/// E1: every step that acted has its RAW log.
+fn raw_logs(dir: &Path, journal: &[Line]) -> (bool, String) {
+    let mut steps: Vec<&str> = journal
+        .iter()
+        .filter(|l| l.act == "step" && l.kind == LineKind::Intent)
+        .map(|l| l.step.as_str())
+        .collect();
+    steps.dedup();
+    let missing: Vec<&str> = steps
+        .iter()
+        .copied()
+        .filter(|step| std::fs::metadata(dir.join(format!("step_{step}.log"))).map_or(0, |m| m.len()) == 0)
+        .collect();
+    let detail = if missing.is_empty() {
+        format!("{} logs", steps.len())
+    } else {
+        format!("no log of {}", missing.join(", "))
+    };
+    (missing.is_empty() && !steps.is_empty(), detail)
+}
+
+/// E2: the backup's digest, copied here, lists the dump with the hash that was made.
+fn digests(dir: &Path, charge: &Charge) -> (bool, String) {
+    match read_record::<Backup>(dir, "backup.json") {
+        Some(b) if b.skipped.is_none() => {
+            let copy = std::fs::read_to_string(dir.join("backup_digest.sha256")).unwrap_or_default();
+            let listed = copy.lines().any(|l| l == format!("{}  {}", b.sha256, b.dump));
+            (listed, "dump and manifest in the backup's digest".into())
+        }
+        Some(_) => (true, "no backup, said so".into()),
+        None if matches!(charge.command.as_str(), "release" | "backup") => (false, NOT_REACHED.into()),
+        None => (true, "the files of this run".into()),
+    }
+}
+
+/// E3: no act is open.
+fn facts_complete(journal: &[Line]) -> (bool, String) {
+    let mut open: Vec<(&str, &str)> = Vec::new();
+    for line in journal {
+        let key = (line.step.as_str(), line.act.as_str());
+        match line.kind {
+            LineKind::Intent => open.push(key),
+            LineKind::Done | LineKind::Failed => {
+                if let Some(at) = open.iter().rposition(|k| *k == key) {
+                    open.remove(at);
+                }
+            }
+            LineKind::Fact | LineKind::Sealed => {}
+        }
+    }
+    let names: Vec<String> = open.iter().map(|(step, act)| format!("{step}: {act}")).collect();
+    let detail = if names.is_empty() { "every act has its end".into() } else { names.join(", ") };
+    (names.is_empty(), detail)
+}
+
+/// E4: the scan of the evidence for known secret values found none.
+fn no_secrets(journal: &[Line]) -> (bool, String) {
+    let scan = journal.iter().rev().find(|l| l.act == "secret scan" && l.kind == LineKind::Fact);
+    match scan.and_then(|l| l.data.get("hits")).and_then(serde_json::Value::as_array) {
+        Some(hits) if hits.is_empty() => (true, "no known secret value in the evidence".into()),
+        Some(hits) => (false, format!("{} known secret values in the evidence", hits.len())),
+        None => (false, "the evidence was not scanned".into()),
+    }
+}
+
+fn green(smoke: &Smoke) -> usize {
+    smoke.checks.iter().filter(|c| c.ok).count()
+}
+
+fn short(hash: &str) -> &str {
+    &hash[..hash.len().min(12)]
+}

@@ -1,0 +1,154 @@
+//! The run directory: what a release leaves behind so that anybody can check
+//! its verdict later, offline. Steps write records; the verdict is read from
+//! the records, here and again by `evidence verify`.
+
+mod digest;
+mod journal;
+mod judge;
+pub mod records;
+mod summary;
+mod verify;
+
+pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
+pub use journal::{Journal, Line, LineKind, read as read_journal};
+pub use judge::{Charge, Judgement, Reached, STOP, UNFENCE, judge, reached};
+pub use summary::*;
+pub use verify::{Verification, verify};
+
+use crate::clock::{self, Clock};
+use crate::error::{Context, Exit, Fault, Result};
+use crate::exec::RawLog;
+use crate::fsx;
+use crate::redact::Redactor;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Where evidence lies below the checkout.
+pub const EVIDENCE: &str = "ops/_local/evidence";
+
+/// The directory of one run.
+pub struct RunDir {
+    pub rid: String,
+    pub path: PathBuf,
+    pub journal: Journal,
+    redactor: Redactor,
+    logs: Mutex<BTreeMap<String, Arc<RawLog>>>,
+}
+
+impl RunDir {
+    /// Creates `<root>/<rid>/`, owner-only. An existing directory is refused.
+    pub fn create(root: &Path, rid: &str, redactor: &Redactor) -> Result<RunDir> {
+        check_rid(rid)?;
+        let path = root.join(rid);
+        fsx::private_dir(root)?;
+        if path.exists() {
+            return Err(Fault::refused(format!("evidence of {rid} exists already"))
+                .why(path.display().to_string())
+                .remedy("leave --rid out, or give another one")
+                .into());
+        }
+        fsx::private_dir(&path)?;
+        let journal = Journal::create(&path.join("events.jsonl"), redactor)?;
+        Ok(RunDir { rid: rid.into(), path, journal, redactor: redactor.clone(), logs: Mutex::default() })
+    }
+
+    /// The RAW log of a step, opened at first use.
+    pub fn log(&self, step: &str) -> Result<Arc<RawLog>> {
+        let mut logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(log) = logs.get(step) {
+            return Ok(Arc::clone(log));
+        }
+        let log = Arc::new(RawLog::create(&self.path.join(format!("step_{step}.log")))?);
+        logs.insert(step.into(), Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Every RAW log on disk.
+    pub fn close_logs(&self) -> Result<()> {
+        let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        logs.values().try_for_each(|log| log.close())
+    }
+
+    /// Writes a record; every text in it is masked.
+    pub fn write_json<T: serde::Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let value = masked(&self.redactor, serde_json::to_value(value)?);
+        fsx::write_json(&self.path.join(name), &value)
+    }
+
+    pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path.join(name);
+        if let Some(parent) = path.parent() {
+            fsx::private_dir(parent)?;
+        }
+        fsx::write_atomic(&path, text.as_bytes())
+    }
+
+    /// A record written earlier in this run, if it was.
+    pub fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        read_record(&self.path, name)
+    }
+}
+
+/// The same value with every text in it masked.
+fn masked(redactor: &Redactor, value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(redactor.text(&text)),
+        Value::Array(items) => items.into_iter().map(|v| masked(redactor, v)).collect(),
+        Value::Object(map) => map.into_iter().map(|(k, v)| (k, masked(redactor, v))).collect(),
+        other => other,
+    }
+}
+
+/// A record of a run directory; none when it is not there or not readable.
+pub fn read_record<T: serde::de::DeserializeOwned>(dir: &Path, name: &str) -> Option<T> {
+    fsx::read_json(&dir.join(name)).ok()
+}
+
+/// `rel_20251227-101500_0a1b2c3`: kind, UTC time, short head.
+pub fn new_rid(kind: &str, clock: Clock, head: Option<&str>) -> String {
+    let head = head.map(|h| &h[..h.len().min(7)]).unwrap_or("nohead");
+    format!("{kind}_{}_{head}", clock::stamp(clock.now()))
+}
+
+/// A rid becomes a file name and part of database names' records: `[A-Za-z0-9._-]` only.
+pub fn check_rid(rid: &str) -> Result<()> {
+    let fine = !rid.is_empty()
+        && rid.len() <= 80
+        && !rid.starts_with('.')
+        && rid.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if fine {
+        return Ok(());
+    }
+    Err(Fault::new(format!("`{rid}` is not a release id"))
+        .why("allowed are 1 to 80 of A-Z a-z 0-9 . _ -, not beginning with a dot")
+        .exit(Exit::Usage)
+        .into())
+}
+
+/// The runs of a root, newest first by name's time.
+pub fn runs(root: &Path) -> Result<Vec<PathBuf>> {
+    if !root.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(root).with_context(|| format!("list {}", root.display()))?;
+    let mut dirs: Vec<PathBuf> = entries
+        .filter_map(std::result::Result::ok)
+        .map(|e| e.path())
+        .filter(|p| p.join("events.jsonl").exists())
+        .collect();
+    dirs.sort_by_key(|dir| std::cmp::Reverse(started(dir)));
+    Ok(dirs)
+}
+
+/// When a run began: the time of its first journal line.
+pub fn started(dir: &Path) -> String {
+    read_journal(&dir.join("events.jsonl"))
+        .ok()
+        .and_then(|lines| lines.first().map(|l| l.time.clone()))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {}

@@ -1,0 +1,119 @@
+//! A process that is talked to line by line through its standard input and
+//! output: a psql that stays open costs 3 ms an answer, a new one 100 ms.
+
+use super::pump::{self, Piece};
+use super::{Child, Exec, end_group};
+use crate::error::{Context, Result, bail};
+use std::io::Write;
+use std::process::ChildStdin;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+pub struct Session {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    from: Receiver<Piece>,
+    /// What came and is not yet a whole line.
+    rest: Vec<u8>,
+    stderr: String,
+    exec: Exec,
+}
+
+impl Session {
+    pub(super) fn start(exec: &Exec, mut child: Child) -> Result<Session> {
+        let (to, from) = sync_channel(64);
+        if let Some(out) = child.stdout().take() {
+            pump::read_into(out, to.clone(), Piece::Out);
+        }
+        if let Some(err) = child.stderr().take() {
+            pump::read_into(err, to, Piece::Err);
+        }
+        let stdin = child.stdin().take();
+        Ok(Session { child, stdin, from, rest: Vec::new(), stderr: String::new(), exec: exec.clone() })
+    }
+
+    /// Sends text as it is.
+    pub fn send(&mut self, text: &str) -> Result<()> {
+        let stdin = self.stdin.as_mut().context("the session is closed")?;
+        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).context("the session has ended")
+    }
+
+    /// The lines up to, without, the line that equals `mark`.
+    pub fn until(&mut self, mark: &str, limit: Duration) -> Result<Vec<String>> {
+        let deadline = Instant::now() + limit;
+        let mut lines = Vec::new();
+        loop {
+            let whole = self.rest.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+            let rest = self.rest.split_off(whole);
+            let text = std::mem::replace(&mut self.rest, rest);
+            for line in text.split_inclusive(|b| *b == b'\n') {
+                let line = String::from_utf8_lossy(line).trim_end_matches(['\n', '\r']).to_string();
+                if line == mark {
+                    return Ok(lines);
+                }
+                lines.push(line);
+            }
+            match self.from.recv_timeout(Duration::from_millis(25)) {
+                Ok(Piece::Out(bytes)) => self.rest.extend_from_slice(&bytes),
+                Ok(Piece::Err(bytes)) => self.keep_stderr(&bytes),
+                // Two streams: the other one may still hold what was said last.
+                Ok(Piece::Closed) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("the session ended: {}", self.take_stderr()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.exec.stopped() {
+                bail!("interrupted");
+            }
+            if Instant::now() > deadline {
+                bail!("no answer within {} s", limit.as_secs());
+            }
+        }
+    }
+
+    /// What came on stderr since the last call, masked.
+    pub fn take_stderr(&mut self) -> String {
+        // The reader of stderr may be a moment behind the end of stdout.
+        while let Ok(piece) = self.from.recv_timeout(Duration::from_millis(20)) {
+            match piece {
+                Piece::Err(bytes) => self.keep_stderr(&bytes),
+                Piece::Out(bytes) => self.rest.extend_from_slice(&bytes),
+                Piece::Closed => {}
+            }
+        }
+        let text = self.exec.redactor().text(self.stderr.trim());
+        self.stderr.clear();
+        text
+    }
+
+    fn keep_stderr(&mut self, bytes: &[u8]) {
+        self.stderr.push_str(&String::from_utf8_lossy(bytes));
+        if self.stderr.len() > 64 << 10 {
+            self.stderr = self.stderr.chars().rev().take(16 << 10).collect::<Vec<_>>().into_iter().rev().collect();
+        }
+    }
+
+    /// Closes its input and waits for its end; kills the group when that does not come.
+    pub fn close(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if self.stdin.take().is_some() {
+            let until = Instant::now() + Duration::from_secs(2);
+            while Instant::now() < until {
+                if matches!(self.child.try_wait(), Ok(Some(_))) {
+                    return;
+                }
+                // Drained, so that the other side can write its last words and end.
+                let _ = self.from.recv_timeout(Duration::from_millis(2));
+            }
+            end_group(&mut self.child, Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

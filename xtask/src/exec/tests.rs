@@ -1,0 +1,100 @@
+use super::*;
+
+fn exec() -> Exec {
+    Exec::new(Redactor::new(), Interrupt::default())
+}
+
+fn sh(script: &str) -> Invocation {
+    Invocation::new("sh").args(["-c", script])
+}
+
+#[test]
+fn output_streams_are_kept_apart_and_the_code_is_told() {
+    let finished = exec().run(&sh("echo out; echo err >&2; exit 3")).unwrap();
+    assert_eq!(finished.text(), "out\n");
+    assert_eq!(finished.stderr, "err\n");
+    assert_eq!(finished.ended, Ended::Exit(3));
+}
+
+#[test]
+fn stdin_arrives_and_is_closed_without_any() {
+    assert_eq!(exec().run(&sh("cat").stdin("héé\n")).unwrap().text(), "héé\n");
+    assert_eq!(exec().run(&sh("cat; echo end")).unwrap().text(), "end\n");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named_with_a_remedy() {
+    let error = exec().run(&Invocation::new("no-such-program-ff")).unwrap_err();
+    let fault = crate::error::fault_of(&error);
+    assert!(fault.what.contains("no-such-program-ff"), "{fault}");
+    assert!(fault.remedy.unwrap().contains("install"));
+}
+
+#[test]
+fn a_deadline_ends_the_whole_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("alive");
+    let script = format!("(sleep 30; touch '{}') & sleep 30", mark.display());
+    let finished = exec().run(&sh(&script).timeout(Duration::from_millis(100))).unwrap();
+    assert_eq!(finished.ended, Ended::TimedOut(Duration::from_millis(100)));
+    assert!(finished.ms < 20_000, "the grandchild held the pipe: {} ms", finished.ms);
+    assert!(!mark.exists());
+}
+
+#[test]
+fn a_signal_is_not_an_exit_code() {
+    assert_eq!(exec().run(&sh("kill -9 $$")).unwrap().ended, Ended::Signal(9));
+}
+
+#[test]
+fn an_interrupt_ends_it_unless_shielded() {
+    let interrupt = Interrupt::default();
+    interrupt.raise(Kind::Terminate);
+    interrupt.raise(Kind::CtrlC);
+    assert_eq!(interrupt.kind(), Some(Kind::Terminate), "the first one counts");
+    let exec = Exec::new(Redactor::new(), interrupt);
+    assert_eq!(exec.run(&sh("sleep 20")).unwrap().ended, Ended::Interrupted);
+    assert_eq!(exec.shielded().run(&sh("echo undone")).unwrap().text(), "undone\n");
+}
+
+#[test]
+fn the_log_has_argv_output_and_end_with_secrets_masked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("step_x.log");
+    let redactor = Redactor::new();
+    redactor.learn("REDIS_PASSWORD", "tr0ub4dor-and-3");
+    let log = Arc::new(RawLog::create(&path).unwrap());
+    let exec = Exec::new(redactor, Interrupt::default()).logging(Arc::clone(&log));
+    exec.run(&sh("printf tr0ub4; printf 'dor-and-3\\n'; echo fine >&2; exit 4")).unwrap();
+    exec.run(&sh("echo bulk").quiet()).unwrap();
+    log.close().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("tr0ub4dor"), "{text}");
+    assert!(text.contains(r#"$ ["sh","-c","#), "{text}");
+    assert!(text.contains("[1] err fine") && text.contains("[1] = exit 4, "), "{text}");
+    assert!(text.contains("5 bytes of output not logged") && !text.contains("out bulk"), "{text}");
+}
+
+#[test]
+fn an_error_of_the_sink_is_the_result() {
+    let mut sink = |_: &[u8]| Err(std::io::Error::other("disk full"));
+    let error = exec().run_with(&sh("yes"), None, &mut sink).unwrap_err();
+    assert!(format!("{error:#}").contains("disk full"), "{error:#}");
+}
+
+#[test]
+fn a_session_answers_up_to_its_mark_and_tells_when_it_died() {
+    let mut session = exec().session(&Invocation::new("cat")).unwrap();
+    session.send("a\nb\nmark\n").unwrap();
+    assert_eq!(session.until("mark", SHORT).unwrap(), ["a", "b"]);
+    session.close();
+    let mut dead = exec().session(&sh("echo broken >&2; exit 1")).unwrap();
+    let error = dead.until("mark", SHORT).unwrap_err();
+    assert!(format!("{error}").contains("broken"), "{error}");
+}
+
+#[test]
+fn hidden_variables_do_not_reach_children() {
+    let exec = exec().hiding(&["PATH_FF_HIDDEN", "HOME"]);
+    assert_eq!(exec.run(&sh("echo ${HOME-none}")).unwrap().text(), "none\n");
+}

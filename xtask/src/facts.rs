@@ -1,0 +1,273 @@
+//! What only the stand can tell, each with its origin: services, mounts,
+//! ports, the database, the worker's app, versions.
+
+use crate::config::Config;
+use crate::error::{Context, Fault, Lane, Result, anyhow};
+use crate::stand::Stand;
+use crate::stand::broker::{self, Broker};
+use crate::stand::containers::Container;
+use crate::stand::model::Model;
+use crate::stand::postgres::Pg;
+use crate::stand::worker;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[derive(Clone)]
+pub struct Facts {
+    pub model: Model,
+    pub containers: Vec<Container>,
+    /// Services that a release replaces.
+    pub app_services: Vec<String>,
+    /// Of those, the ones with a `build:`.
+    pub built: Vec<String>,
+    /// Services that are never stopped.
+    pub data_services: Vec<String>,
+    /// Application services that mount the checkout, and where.
+    pub mounts: BTreeMap<String, String>,
+    pub base_url: String,
+    pub worker_app: Option<String>,
+    pub database: String,
+    pub database_user: String,
+    pub engine_id: String,
+    /// Where the engine keeps its data, on the engine's machine.
+    pub engine_root: String,
+    pub versions: BTreeMap<String, String>,
+    /// Fact to where it came from.
+    pub origins: BTreeMap<String, String>,
+}
+
+/// Asks the stand. Changes nothing, needs no running container.
+pub fn gather(stand: &Stand, config: &Config) -> Result<Facts> {
+    let (model, containers, engine, compose, git) = std::thread::scope(|s| {
+        let model = s.spawn(|| stand.model());
+        let containers = s.spawn(|| stand.containers());
+        let engine = s.spawn(|| engine(stand));
+        let compose = s.spawn(|| compose_version(stand));
+        let git = s.spawn(|| stand.exec.run(&stand.git(["--version"])));
+        (model.join(), containers.join(), engine.join(), compose.join(), git.join())
+    });
+    let ended = |_| anyhow!("a question to the stand was not answered");
+    // Compose first: without it the others fail in less clear words.
+    let compose = compose.map_err(ended)??;
+    let engine = engine.map_err(ended)??;
+    let model = model.map_err(ended)??;
+    let containers = containers.map_err(ended)??;
+    let git = git.map_err(ended)??.text();
+
+    let mut origins = BTreeMap::new();
+    let mut versions = BTreeMap::new();
+    versions.insert("xtask".into(), env!("CARGO_PKG_VERSION").into());
+    versions.insert("docker".into(), engine.1);
+    versions.insert("compose".into(), compose);
+    versions.insert("git".into(), git.trim().trim_start_matches("git version ").into());
+
+    let built = model.built();
+    let app_services = chosen(&config.stand.app_services, built.clone(), "app_services", &mut origins);
+    let needed: Vec<String> = {
+        let mut all: Vec<String> = app_services.iter().flat_map(|s| model.depends_on(s)).collect();
+        all.push(config.database.service.clone());
+        all.sort();
+        all.dedup();
+        all.retain(|s| model.has(s) && !app_services.contains(s));
+        all
+    };
+    let data_services = chosen(&config.stand.data_services, needed, "data_services", &mut origins);
+    for service in app_services.iter().chain(&data_services).chain([&config.database.service]) {
+        if !model.has(service) {
+            return Err(Fault::usage(format!("the stand has no service `{service}`"))
+                .why(format!("it has: {}", model.services().join(", ")))
+                .remedy("name the services in [stand] and [database] of ops/xtask.toml")
+                .into());
+        }
+    }
+    if app_services.is_empty() {
+        return Err(Fault::usage("no application service found: none has a `build:`")
+            .remedy("name them with [stand] app_services in ops/xtask.toml")
+            .into());
+    }
+    let mounts = app_services
+        .iter()
+        .filter_map(|s| Some((s.clone(), model.checkout_target(s, &stand.repo)?)))
+        .collect();
+    let base_url = base_url(config, &model, &mut origins);
+    let worker_app = worker_app(config, &model, &containers, &mut origins);
+    let (database, database_user) = database(config, &model, &mut origins);
+    Ok(Facts {
+        built: built.into_iter().filter(|s| app_services.contains(s)).collect(),
+        model,
+        containers,
+        app_services,
+        data_services,
+        mounts,
+        base_url,
+        worker_app,
+        database,
+        database_user,
+        engine_id: engine.0,
+        engine_root: engine.2,
+        versions,
+        origins,
+    })
+}
+
+impl Facts {
+    /// The container of a service, if there is one.
+    pub fn container(&self, service: &str) -> Option<&Container> {
+        self.containers.iter().find(|c| c.service == service)
+    }
+
+    /// Asks for the containers again.
+    pub fn refresh(&mut self, stand: &Stand) -> Result<()> {
+        self.containers = stand.containers()?;
+        Ok(())
+    }
+
+    /// The database, once its container is there.
+    pub fn pg(&self, stand: &Stand, config: &Config) -> Result<Pg> {
+        let service = &config.database.service;
+        let container = self.container(service).filter(|c| c.running()).ok_or_else(|| {
+            Fault::new(format!("the database service `{service}` does not run"))
+                .remedy(format!("start it: docker compose -p {} up -d {service}", stand.project))
+                .lane(Lane::A)
+        })?;
+        // The running container knows better than a model that was edited since it started.
+        let env = |name: &str| container.env(name).map(String::from);
+        let user = match config.database.user.as_str() {
+            "" => env("POSTGRES_USER").unwrap_or_else(|| self.database_user.clone()),
+            user => user.into(),
+        };
+        let database = match config.database.name.as_str() {
+            "" => env("POSTGRES_DB").unwrap_or_else(|| self.database.clone()),
+            name => name.into(),
+        };
+        Ok(Pg { stand: stand.clone(), container: container.id.clone(), user, database })
+    }
+
+    /// The broker, where the stand has one that runs.
+    pub fn broker(&self, config: &Config) -> Option<Broker> {
+        let service = &config.rollback.broker_service;
+        let container = self.container(service).filter(|c| c.running())?;
+        Some(broker::broker(&self.model, service, &container.id, &self.app_services))
+    }
+}
+
+fn chosen(
+    configured: &[String],
+    found: Vec<String>,
+    name: &str,
+    origins: &mut BTreeMap<String, String>,
+) -> Vec<String> {
+    let (list, origin) = if configured.is_empty() { (found, "compose") } else { (configured.to_vec(), "config") };
+    origins.insert(name.into(), origin.into());
+    list
+}
+
+fn base_url(config: &Config, model: &Model, origins: &mut BTreeMap<String, String>) -> String {
+    if !config.smoke.base_url.is_empty() {
+        origins.insert("base_url".into(), "config".into());
+        return config.smoke.base_url.trim_end_matches('/').into();
+    }
+    match model.published(&config.smoke.api_service) {
+        Some((host, port)) => {
+            origins.insert("base_url".into(), format!("compose: ports of {}", config.smoke.api_service));
+            format!("http://{host}:{port}")
+        }
+        None => {
+            origins.insert("base_url".into(), "built-in".into());
+            "http://127.0.0.1:8080".into()
+        }
+    }
+}
+
+fn worker_app(
+    config: &Config,
+    model: &Model,
+    containers: &[Container],
+    origins: &mut BTreeMap<String, String>,
+) -> Option<String> {
+    if !config.smoke.worker_app.is_empty() {
+        origins.insert("worker_app".into(), "config".into());
+        return Some(config.smoke.worker_app.clone());
+    }
+    let service = &config.smoke.worker_service;
+    let from_model = worker::app_of(&model.command(service));
+    let from_container =
+        || containers.iter().find(|c| &c.service == service).and_then(|c| worker::app_of(&c.argv));
+    let found = from_model.or_else(from_container);
+    if found.is_some() {
+        origins.insert("worker_app".into(), format!("the command of {service}"));
+    }
+    found
+}
+
+fn database(config: &Config, model: &Model, origins: &mut BTreeMap<String, String>) -> (String, String) {
+    let env = model.environment(&config.database.service);
+    let of = |name: &str| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).filter(|v| !v.is_empty());
+    let user = of("POSTGRES_USER").unwrap_or_else(|| "postgres".into());
+    // The public image falls back to the user's name.
+    let name = of("POSTGRES_DB").unwrap_or_else(|| user.clone());
+    origins.insert("database".into(), format!("environment of {}", config.database.service));
+    (name, user)
+}
+
+/// The engine's id, version and data directory.
+fn engine(stand: &Stand) -> Result<(String, String, String)> {
+    let format = "{{.ID}}|{{.ServerVersion}}|{{.DockerRootDir}}";
+    let finished = stand.exec.run(&stand.docker(["info", "--format", format]))?;
+    let text = finished.text();
+    let mut parts = text.trim().splitn(3, '|');
+    let mut part = || parts.next().unwrap_or_default().to_string();
+    let (id, version, root) = (part(), part(), part());
+    // The client exits with 0 also when no engine answers.
+    if !finished.ok() || version.is_empty() {
+        return Err(Fault::refused("the docker engine does not answer")
+            .why(finished.stderr.trim())
+            .remedy("start it, and check that you may use it: docker info")
+            .lane(Lane::A)
+            .into());
+    }
+    Ok((id, version, root))
+}
+
+fn compose_version(stand: &Stand) -> Result<String> {
+    let finished = stand.exec.run(&stand.docker(["compose", "version", "--short"]))?;
+    let version = finished.text().trim().trim_start_matches('v').to_string();
+    let major = version.split('.').next().and_then(|m| m.parse::<u32>().ok());
+    match major {
+        Some(major) if finished.ok() && major >= 2 => Ok(version),
+        _ => Err(Fault::refused("Docker Compose 2 is needed: `docker compose version` does not answer")
+            .why(finished.stderr.lines().next().unwrap_or_default())
+            .remedy("install the compose plugin (scripts/setup does it on Debian and Ubuntu); docker-compose 1.x is not supported")
+            .lane(Lane::A)
+            .into()),
+    }
+}
+
+/// Feeds the redactor with every secret that the stand's own files hold.
+pub fn learn_secrets(stand: &Stand, model: &Model, repo: &Path) -> Result<()> {
+    let redactor = stand.exec.redactor();
+    let services = model.services();
+    let names: Vec<&str> = services.iter().map(String::as_str).collect();
+    redactor.spare(&names);
+    let env: Vec<(String, String)> = services.iter().flat_map(|s| model.environment(s)).collect();
+    for (key, value) in &env {
+        if ["POSTGRES_USER", "POSTGRES_DB"].contains(&key.as_str()) {
+            redactor.spare(&[value.as_str()]);
+        }
+    }
+    for (key, value) in env.iter().chain(&model.texts()) {
+        redactor.learn(key, value);
+    }
+    for entry in std::fs::read_dir(repo).with_context(|| format!("list {}", repo.display()))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == ".env" || name.starts_with(".env.") {
+            for (key, value) in crate::config::envfile::read(&entry.path()).unwrap_or_default() {
+                redactor.learn(&key, &value);
+            }
+        }
+    }
+    for (key, value) in std::env::vars() {
+        redactor.learn(&key, &value);
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! The last known good release, and the state that a release goes back to.
+//! Both are small files below ops/_local/lkg, owner-only, never in evidence:
+//! the compose model in them holds secrets.
+
+use crate::error::{Context, Result};
+use crate::evidence::records::ImageBack;
+use crate::fsx;
+use crate::stand::model::Bind;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Below the checkout.
+pub const DIR: &str = "ops/_local/lkg";
+
+/// What is known of the last release that passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastKnownGood {
+    pub rid: String,
+    pub time: String,
+    pub head: String,
+    /// The tree as deployed, pinned by a ref.
+    pub commit: String,
+    pub branch: String,
+    pub dirty: bool,
+    /// Service to image id.
+    pub images: Vec<(String, String)>,
+    /// sha256 of the run's digest.sha256.
+    pub digest_sha256: String,
+    /// The backup made before that release, relative to the checkout.
+    pub backup: Option<String>,
+    /// The clone of the database as it was before that release.
+    pub undo: Option<String>,
+}
+
+/// Where a release goes back to, decided before the change and kept until it is superseded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Target {
+    /// The release that may go back to here.
+    pub rid: String,
+    /// The id in the names of databases, keys and tags of that release.
+    pub id: String,
+    pub database: String,
+    pub clone: String,
+    /// `release` (a last known good one), `as found` (containers ran, no record), `stopped`.
+    pub kind: String,
+    pub commit: String,
+    /// Where the commit is laid out; none when no service mounts the checkout.
+    pub tree: Option<PathBuf>,
+    /// Service and path in the container at which the checkout is mounted.
+    pub mounts: Vec<(String, String)>,
+    pub images: Vec<ImageBack>,
+    /// Application services that ran.
+    pub running: Vec<String>,
+    /// Binds of each service as its container had them.
+    pub binds: Vec<(String, Vec<Bind>)>,
+    /// The last known good record before that release.
+    pub previous: Option<LastKnownGood>,
+}
+
+/// Paths of one checkout.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub dir: PathBuf,
+}
+
+impl Store {
+    pub fn of(repo: &Path) -> Store {
+        Store { dir: repo.join(DIR) }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.join("last_known_good.json")
+    }
+
+    /// The directory of one release, 0700.
+    pub fn of_release(&self, rid: &str) -> Result<PathBuf> {
+        let dir = self.dir.join(rid);
+        fsx::private_dir(&dir)?;
+        Ok(dir)
+    }
+
+    pub fn last(&self) -> Result<Option<LastKnownGood>> {
+        if !self.file().exists() {
+            return Ok(None);
+        }
+        fsx::read_json(&self.file()).map(Some).context("the record of the last known good release")
+    }
+
+    pub fn set_last(&self, last: &LastKnownGood) -> Result<()> {
+        fsx::private_dir(&self.dir)?;
+        fsx::write_json(&self.file(), last)
+    }
+
+    /// After going back to a state of which no release is known.
+    pub fn clear_last(&self) -> Result<()> {
+        match std::fs::remove_file(self.file()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).context("remove last_known_good.json"),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn target(&self, rid: &str) -> Option<Target> {
+        fsx::read_json(&self.dir.join(rid).join("target.json")).ok()
+    }
+
+    pub fn set_target(&self, target: &Target) -> Result<()> {
+        let dir = self.of_release(&target.rid)?;
+        fsx::write_json(&dir.join("target.json"), target)
+    }
+
+    /// The compose model that the target runs with; resolved, so it holds what env files said then.
+    pub fn model(&self, rid: &str) -> PathBuf {
+        self.dir.join(rid).join("previous-model.json")
+    }
+
+    /// The compose model that a release that passed was deployed with.
+    pub fn own_model(&self, rid: &str) -> PathBuf {
+        self.dir.join(rid).join("model.json")
+    }
+
+    /// Where a release's env files are kept.
+    pub fn env_dir(&self, rid: &str) -> PathBuf {
+        self.dir.join(rid).join("env")
+    }
+
+    /// Releases that keep something here, in no order.
+    pub fn releases(&self) -> Vec<String> {
+        std::fs::read_dir(&self.dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|e| e.path().is_dir())
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// Forgets a release.
+    pub fn forget(&self, rid: &str) -> Result<()> {
+        let dir = self.dir.join(rid);
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! One writer for a stand, held in two places: an OS file lock, which the
+//! kernel frees when its holder dies, and an advisory lock in the stand's own
+//! PostgreSQL, which also holds against other machines.
+
+use crate::clock::{self, Clock};
+use crate::error::{Context, Exit, Fault, Lane, Result};
+use crate::evidence::records::LockRecord;
+use crate::fsx;
+use crate::stand::postgres::Pg;
+use crate::stand::psql::Psql;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// The advisory key: "FFXTASK" as ASCII. One stand, one cluster, one key.
+const KEY: i64 = 0x0046_4658_5441_534b;
+
+/// Who holds the lock, for the one who is refused.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Holder {
+    pub rid: String,
+    pub command: String,
+    pub step: String,
+    pub who: String,
+    pub pid: u32,
+    pub since: String,
+}
+
+/// Both halves of the lock.
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+    holder: Holder,
+    database: Option<Psql>,
+}
+
+/// Where lock files lie: one directory for all operators of the machine.
+fn directory() -> PathBuf {
+    #[cfg(unix)]
+    {
+        PathBuf::from("/tmp/ff-xtask-locks")
+    }
+    #[cfg(not(unix))]
+    {
+        let base = std::env::var("ProgramData").unwrap_or_else(|_| "C:\\ProgramData".into());
+        PathBuf::from(base).join("ff-xtask-locks")
+    }
+}
+
+/// The lock file of a stand: by engine and project.
+pub fn file_of(engine_id: &str, project: &str) -> PathBuf {
+    let key = fsx::sha256(format!("{engine_id}\n{project}").as_bytes());
+    directory().join(format!("{project}-{}.lock", &key[..12]))
+}
+
+impl Lock {
+    /// Takes the file half, or names the holder (exit 11).
+    pub fn take(engine_id: &str, project: &str, rid: &str, command: &str) -> Result<Lock> {
+        let path = file_of(engine_id, project);
+        shared_directory(path.parent().unwrap_or(Path::new("/")))?;
+        let mut file = open(&path).with_context(|| format!("open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(refused(&read_holder(&mut file), &path.display().to_string()).into()),
+            Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("lock {}", path.display())),
+        }
+        let (user, host) = crate::steps::precheck::whoami();
+        let holder = Holder {
+            rid: rid.into(),
+            command: command.into(),
+            step: "start".into(),
+            who: format!("{user}@{host}"),
+            pid: std::process::id(),
+            since: clock::rfc3339(Clock::System.now()),
+        };
+        let mut lock = Lock { file, path, holder, database: None };
+        lock.write()?;
+        Ok(lock)
+    }
+
+    /// Takes the database half, or names its holder (exit 11).
+    pub fn take_database(&mut self, pg: &Pg) -> Result<()> {
+        let mut psql = pg.session("postgres", &self.name())?;
+        let got = psql.value(&format!("SELECT pg_try_advisory_lock({KEY})"))?;
+        if got.as_deref() == Some("t") {
+            self.database = Some(psql);
+            return Ok(());
+        }
+        let held = psql.ask(
+            &format!(
+                "SELECT a.application_name || ', since ' || a.backend_start FROM pg_locks l \
+                 JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted \
+                 AND ((l.classid::bigint << 32) | l.objid::bigint) = {KEY}"
+            ),
+            crate::stand::psql::QUESTION,
+        )?;
+        let who = held.first().cloned().unwrap_or_else(|| "somebody who has just gone".into());
+        Err(Fault::new("another writer works on this stand, from another machine")
+            .why(who)
+            .remedy("wait until it is done; `cargo xtask status` there says how far it is")
+            .exit(Exit::Locked)
+            .into())
+    }
+
+    /// Is the database half still held? Its session ends when the server restarts.
+    pub fn check_database(&mut self) -> Result<()> {
+        match &mut self.database {
+            None => Ok(()),
+            Some(psql) => psql.run("SELECT 1").map_err(|error| {
+                Fault::new("the lock in the database was lost: its session ended")
+                    .why(format!("{error:#}"))
+                    .remedy("look why PostgreSQL ended it (a restart, an operator), then run again")
+                    .lane(Lane::A)
+                    .into()
+            }),
+        }
+    }
+
+    /// Says how far the holder is, in both places.
+    pub fn at(&mut self, step: &str) {
+        self.holder.step = step.into();
+        let name = self.name();
+        // A courtesy to the one who waits: the lock holds without it.
+        let _ = self.write();
+        if let Some(psql) = &mut self.database {
+            let _ = psql.run(&format!("SET application_name = {}", crate::stand::psql::literal(&name)));
+        }
+    }
+
+    pub fn record(&self) -> LockRecord {
+        LockRecord {
+            file: self.path.display().to_string(),
+            database: self.database.is_some(),
+            holder: format!("{} pid {}", self.holder.who, self.holder.pid),
+            since: self.holder.since.clone(),
+        }
+    }
+
+    /// 63 bytes at most: PostgreSQL cuts application names there.
+    fn name(&self) -> String {
+        let mut name = format!("ffxlock {} {} {}", self.holder.rid, self.holder.step, self.holder.who);
+        let mut cut = name.len().min(63);
+        while !name.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        name.truncate(cut);
+        name
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let text = serde_json::to_string(&self.holder)?;
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(text.as_bytes())?;
+        self.file.flush()?;
+        Ok(())
+    }
+}
+
+/// Who holds the lock of a stand now, if anybody does.
+pub fn holder(engine_id: &str, project: &str) -> Option<Holder> {
+    let mut file = OpenOptions::new().read(true).write(true).open(file_of(engine_id, project)).ok()?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
+        _ => None,
+    }
+}
+
+fn read_holder(file: &mut File) -> Holder {
+    let mut text = String::new();
+    let _ = file.seek(SeekFrom::Start(0));
+    let _ = file.read_to_string(&mut text);
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn refused(holder: &Holder, path: &str) -> Fault {
+    let why = format!(
+        "{} runs {} {} (pid {}), at step {}, since {}",
+        holder.who, holder.command, holder.rid, holder.pid, holder.step, holder.since
+    );
+    Fault::new("another writer works on this stand")
+        .why(why)
+        .remedy("wait until it is done; a holder that died does not block")
+        .log(path)
+        .exit(Exit::Locked)
+}
+
+/// All operators of the machine must be able to lock: as /tmp itself is.
+fn shared_directory(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::Permissions::from_mode(0o1777);
+        std::fs::set_permissions(dir, mode).with_context(|| format!("open {} to everybody", dir.display()))?;
+    }
+    Ok(())
+}
+
+/// An existing file is opened without asking to create it: in a sticky directory the kernel refuses
+/// that for files of others.
+fn open(path: &Path) -> std::io::Result<File> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                file.set_permissions(std::fs::Permissions::from_mode(0o666))?;
+            }
+            Ok(file)
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_refused_and_told_who_and_a_dead_holder_does_not_block() {
+        let engine = format!("test-{}", std::process::id());
+        let first = Lock::take(&engine, "p", "rel_1", "release").unwrap();
+        let fault = crate::error::fault_of(&Lock::take(&engine, "p", "rel_2", "release").err().unwrap());
+        assert_eq!(fault.exit, Some(Exit::Locked));
+        let why = fault.why.unwrap();
+        assert!(why.contains("rel_1") && why.contains("step start") && why.contains("since "), "{why}");
+        assert_eq!(holder(&engine, "p").unwrap().rid, "rel_1");
+        drop(first);
+        assert!(holder(&engine, "p").is_none());
+        let other = Lock::take(&engine, "p", "rel_3", "release").unwrap();
+        assert!(Lock::take(&engine, "other", "rel_4", "release").is_ok());
+        std::fs::remove_file(&other.path).unwrap();
+        std::fs::remove_file(file_of(&engine, "other")).unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! Order, lock, journal, when to roll back, verdict. Knows no docker words.
+
+pub mod finish;
+pub mod housekeeping;
+pub mod lock;
+pub mod open_runs;
+pub mod release;
+pub mod request;
+pub mod rollback;
+pub mod single;
+
+use crate::config::Config;
+use crate::error::{Exit, Result};
+use crate::event::{Event, Events, Outcome};
+use crate::evidence::{RunDir, Summary};
+use crate::exec::{Interrupt, Kind};
+use crate::stand::Stand;
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What every command of the pipeline starts with.
+pub struct Start<'a> {
+    pub config: &'a Config,
+    pub stand: &'a Stand,
+    pub events: &'a Events,
+    pub interrupt: &'a Interrupt,
+    /// Makes summary.md and report.html of a summary: how things look is not decided here.
+    pub render: fn(&Summary) -> Vec<(String, String)>,
+}
+
+/// What a command ended with.
+#[derive(Debug)]
+pub struct Ending {
+    pub exit: Exit,
+    pub summary: Option<Summary>,
+    pub dir: Option<PathBuf>,
+}
+
+/// A step that ran: its value, or the step's name and why it failed.
+pub type StepResult<T> = std::result::Result<T, StepFailure>;
+
+/// The failure that decides a run.
+pub struct StepFailure {
+    pub step: String,
+    pub error: anyhow::Error,
+    /// The signal that came, where one did.
+    pub by: Option<Kind>,
+}
+
+/// Runs one step: journaled, told, timed.
+pub fn step<T>(
+    run: &RunDir,
+    events: &Events,
+    interrupt: Option<&Interrupt>,
+    name: &str,
+    work: impl FnOnce() -> Result<(T, String)>,
+) -> StepResult<T> {
+    let failed = |error, by| StepFailure { step: name.into(), error, by };
+    let by = || interrupt.and_then(Interrupt::kind);
+    if let Some(kind) = by() {
+        return Err(failed(crate::error::anyhow!("interrupted before {name}"), Some(kind)));
+    }
+    events.send(Event::StepStarted { step: name.into() });
+    let start = Instant::now();
+    let result = run.journal.act(name, "step", json!({}), || {
+        let (value, detail) = work()?;
+        let data = json!({ "detail": detail });
+        Ok(((value, detail), data))
+    });
+    let ms = crate::clock::ms_since(start);
+    let end = |outcome, detail: String| {
+        events.send(Event::StepEnded { step: name.into(), outcome, ms, detail });
+    };
+    match result {
+        Ok((value, detail)) => {
+            let skipped = detail.starts_with("skipped");
+            end(if skipped { Outcome::Skipped } else { Outcome::Ok }, detail);
+            match by() {
+                // The step is done; the operator said stop meanwhile.
+                Some(kind) => Err(failed(crate::error::anyhow!("interrupted after {name}"), Some(kind))),
+                None => Ok(value),
+            }
+        }
+        Err(error) => {
+            let outcome = if by().is_some() { Outcome::Interrupted } else { Outcome::Failed };
+            end(outcome, crate::error::fault_of(&error).to_string());
+            Err(failed(error, by()))
+        }
+    }
+}

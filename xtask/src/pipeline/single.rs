@@ -1,0 +1,118 @@
+//! Commands that are one step of the release: the same step functions, with a
+//! run directory of their own.
+
+use super::finish::{self, Given};
+use super::lock::Lock;
+use super::release::failure_of;
+use super::{Ending, Start, housekeeping, open_runs, step};
+use crate::acts::smoke::{self, Patience};
+use crate::acts::{Ctx, short_id};
+use crate::clock::{self, Clock};
+use crate::error::{Fault, Lane, Result};
+use crate::evidence::records::Check;
+use crate::evidence::{EVIDENCE, RunDir, new_rid};
+use crate::facts::{self, Facts};
+use crate::fsx;
+use crate::plan::{Plan, Planned};
+use crate::steps::{backup, precheck, proof};
+use serde_json::json;
+
+/// Facts of the stand, with its secrets known to the redactor.
+pub fn look(start: &Start<'_>) -> Result<Facts> {
+    let facts = facts::gather(start.stand, start.config)?;
+    facts::learn_secrets(start.stand, &facts.model, &start.config.repo)?;
+    Ok(facts)
+}
+
+/// Opens a run directory with its plan.
+pub fn open(start: &Start<'_>, facts: &Facts, kind: &str, command: &str, does: &str) -> Result<(RunDir, Plan)> {
+    let now = Clock::System;
+    let head = start.stand.head().ok();
+    let rid = new_rid(kind, now, head.as_deref());
+    fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
+    let run = RunDir::create(&start.config.repo.join(EVIDENCE), &rid, start.stand.exec.redactor())?;
+    let planned = Planned { step: command.into(), does: does.into(), skipped: None };
+    let mut plan = Plan::single(command, start.config, facts, &rid, &clock::rfc3339(now.now()), planned);
+    plan.commit = head.unwrap_or_default();
+    run.write_json("plan.json", &plan)?;
+    Ok((run, plan))
+}
+
+/// S1 alone.
+pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending> {
+    let facts = look(start)?;
+    let (run, plan) = open(start, &facts, "smk", "smoke", "every check once")?;
+    let id = short_id(&run.rid, &clock::stamp(Clock::System.now()));
+    let ctx = Ctx {
+        config: start.config,
+        facts: &facts,
+        run: &run,
+        stand: start.stand,
+        events: start.events,
+        id: &id,
+        shielded: false,
+    };
+    run.journal.fact("pipeline", "run", json!({ "id": id, "command": "smoke" }))?;
+    let result = step(&run, start.events, Some(start.interrupt), "smoke", || {
+        let record = smoke::run(&ctx, "smoke", Patience::none(), &smoke::never(), told)?;
+        run.write_json("smoke.json", &record)?;
+        let bad: Vec<&str> = record.checks.iter().filter(|c| !c.ok).map(|c| c.name.as_str()).collect();
+        if bad.is_empty() {
+            Ok(((), format!("{} checks good", record.checks.len())))
+        } else {
+            Err(Fault::new("smoke is not good").why(bad.join(", ")).lane(Lane::B).into())
+        }
+    });
+    let failure = result.err().map(|f| failure_of(&f, &run));
+    let given = Given { started: plan.run.time.clone(), plan: &plan, previous: None, on_pass: None };
+    Ok(finish::finish(start, &run, failure.as_ref(), given))
+}
+
+/// B1 alone, with proof.
+pub fn backup(start: &Start<'_>) -> Result<Ending> {
+    let facts = look(start)?;
+    facts.pg(start.stand, start.config)?;
+    let head = start.stand.head()?;
+    let rid = new_rid("bak", Clock::System, Some(&head));
+    let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "backup")?;
+    open_runs::refuse(&start.config.repo)?;
+    let (run, mut plan) = open(start, &facts, "bak", "backup", "dump one snapshot")?;
+    plan.steps.push(Planned { step: "proof".into(), does: "restore beside, compare".into(), skipped: None });
+    run.write_json("plan.json", &plan)?;
+    let id = short_id(&run.rid, &clock::stamp(Clock::System.now()));
+    let ctx = Ctx {
+        config: start.config,
+        facts: &facts,
+        run: &run,
+        stand: start.stand,
+        events: start.events,
+        id: &id,
+        shielded: false,
+    };
+    run.journal.fact("pipeline", "run", json!({ "id": id, "command": "backup" }))?;
+    let interrupt = Some(start.interrupt);
+    let outcome = (|| {
+        let made = step(&run, start.events, interrupt, "backup", || {
+            lock.take_database(&ctx.pg("backup")?)?;
+            run.write_json("charter.json", &precheck::brief_charter(&ctx, "backup", &head, lock.record(), &plan.run.time)?)?;
+            let made = backup::run(&ctx, &head)?;
+            let r = &made.record;
+            let detail = format!("{} in {}, into {}", fsx::human_bytes(r.bytes), clock::human_ms(r.dump_ms), r.dir);
+            Ok((made, detail))
+        })?;
+        step(&run, start.events, interrupt, "proof", || {
+            let proof = proof::run(&ctx, &made)?;
+            Ok(((), format!("{} tables equal, restored in {}", proof.tables, clock::human_ms(proof.restore_ms))))
+        })
+    })();
+    let failure = outcome.err().map(|f| failure_of(&f, &run));
+    if failure.is_some()
+        && let Err(error) = housekeeping::after_failure(&ctx.shielded(), false)
+    {
+        start.events.warn("housekeeping", format!("{error:#}"));
+    }
+    // The properties that the proof read are in the archive; nothing goes back to this run.
+    let _ = crate::lkg::Store::of(&start.config.repo).forget(&run.rid);
+    let given = Given { started: plan.run.time.clone(), plan: &plan, previous: None, on_pass: None };
+    Ok(finish::finish(start, &run, failure.as_ref(), given))
+}

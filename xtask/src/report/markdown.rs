@@ -1,0 +1,70 @@
+//! summary.md.
+
+use crate::clock::human_ms;
+use crate::evidence::Summary;
+use std::fmt::Write;
+
+/// The summary as Markdown.
+pub fn summary(s: &Summary) -> String {
+    let mut out = format!("# {}: {} {}\n\n", s.verdict, s.command, s.rid);
+    let mut row = |key: &str, value: &str| {
+        let _ = writeln!(out, "- **{key}**: {}", cell(value));
+    };
+    row("exit code", &s.exit_code.to_string());
+    row("stand", &format!("{} ({})", s.state_left, s.project));
+    if let Some(reason) = &s.reason {
+        row("why", reason);
+    }
+    row("when", &format!("{} to {} ({})", s.started, s.ended, human_ms(s.duration_ms)));
+    row("who", &format!("{}@{}", s.operator, s.host));
+    row("commit", &format!("{} ({}{})", s.git.head, s.git.branch, if s.git.dirty { ", dirty" } else { "" }));
+    if let Some(ms) = s.downtime_ms.measured {
+        row("downtime", &human_ms(ms));
+    }
+    row("canon", &s.canon);
+    for w in &s.waivers {
+        row("waived", &format!("{} by {}: {}", w.gate, w.flag, w.reason));
+    }
+    out.push_str("\n## Gates\n\n| gate | holds | detail |\n|---|---|---|\n");
+    for g in &s.gates {
+        let _ = writeln!(out, "| {} | {} | {} |", g.id, if g.ok { "yes" } else { "**no**" }, cell(&g.detail));
+    }
+    out.push_str("\n## Steps\n\n| step | status | time | what |\n|---|---|---|---|\n");
+    for step in &s.steps {
+        let status = format!("{:?}", step.status).to_lowercase();
+        let _ = writeln!(out, "| {} | {status} | {} | {} |", step.name, human_ms(step.ms), cell(step.reason.as_deref().unwrap_or("")));
+    }
+    if !s.smoke.is_empty() {
+        out.push_str("\n## Smoke\n\n| check | good | time | detail |\n|---|---|---|---|\n");
+        for c in &s.smoke {
+            let _ = writeln!(out, "| {} | {} | {} | {} |", cell(&c.name), if c.ok { "yes" } else { "**no**" }, human_ms(c.ms), cell(&c.detail));
+        }
+    }
+    if !s.rollback.set_aside.is_empty() {
+        out.push_str("\n## Set aside\n\n| table | at the fence | in the failed database | written since | rewritten |\n|---|---|---|---|---|\n");
+        let number = |n: Option<u64>| n.map_or("?".to_string(), |n| n.to_string());
+        for a in &s.rollback.set_aside {
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} | {} | {} |",
+                cell(&a.table),
+                number(a.at_fence),
+                number(a.now),
+                number(a.written_since),
+                if a.rewritten { "yes" } else { "no" }
+            );
+        }
+    }
+    if !s.next.is_empty() {
+        out.push_str("\n## Next\n\n");
+        for line in &s.next {
+            let _ = writeln!(out, "- {line}");
+        }
+    }
+    out
+}
+
+/// A text inside a table cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}

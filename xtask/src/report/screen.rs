@@ -1,0 +1,224 @@
+//! The screen while a command works: one moving line for each step on a
+//! terminal, plain lines elsewhere. The only place that prints; talk goes to
+//! stderr, data to stdout.
+
+use super::words::Paint;
+use crate::clock::human_ms;
+use crate::event::{Event, Events, Outcome};
+use crate::fsx::human_bytes;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How often a plain screen says that it is still waiting.
+const STILL: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub struct Screen {
+    inner: Arc<Mutex<Inner>>,
+    pub paint: Paint,
+    pub quiet: bool,
+}
+
+struct Inner {
+    bars: Option<MultiProgress>,
+    steps: BTreeMap<String, Active>,
+}
+
+struct Active {
+    bar: Option<ProgressBar>,
+    what: String,
+    what_since: Instant,
+    said: Instant,
+}
+
+impl Screen {
+    /// `color`: what the command line says; without a word, the terminal and NO_COLOR decide.
+    pub fn new(color: Option<bool>, quiet: bool) -> Screen {
+        let tty = std::io::stderr().is_terminal();
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
+        let bars = (tty && !dumb && !quiet).then(MultiProgress::new);
+        let screen = Screen {
+            inner: Arc::new(Mutex::new(Inner { bars, steps: BTreeMap::new() })),
+            paint: Paint { color: color.unwrap_or(tty && wanted && !dumb) },
+            quiet,
+        };
+        screen.keep_talking();
+        screen
+    }
+
+    pub fn events(&self) -> Events {
+        let screen = self.clone();
+        Events::new(move |event| screen.take(event))
+    }
+
+    /// Data, for a program that reads it.
+    #[allow(clippy::print_stdout)]
+    pub fn data(&self, text: &str) {
+        // A reader that went away is no failure of ours.
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(text.as_bytes());
+        let _ = out.flush();
+    }
+
+    /// Talk, for a person.
+    pub fn say(&self, text: &str) {
+        let inner = self.lock();
+        print(&inner, text);
+    }
+
+    /// Asks yes or no; no without a terminal.
+    pub fn ask(&self, question: &str) -> bool {
+        if !std::io::stdin().is_terminal() {
+            return false;
+        }
+        self.say(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "да")
+    }
+
+    fn take(&self, event: Event) {
+        if self.quiet && !matches!(event, Event::Warning { .. }) {
+            return;
+        }
+        let mut inner = self.lock();
+        match event {
+            Event::StepStarted { step } => inner.begin(&step),
+            Event::StepEnded { step, outcome, ms, detail } => {
+                if let Some(active) = inner.steps.remove(&step)
+                    && let Some(bar) = active.bar
+                {
+                    bar.finish_and_clear();
+                }
+                let word = match outcome {
+                    Outcome::Ok => self.paint.good("ok  "),
+                    Outcome::Skipped => self.paint.warn("skip"),
+                    Outcome::Failed => self.paint.bad("FAIL"),
+                    Outcome::Interrupted => self.paint.warn("stop"),
+                };
+                print(&inner, &format!("{word} {step:<9} {:>8}  {detail}\n", human_ms(ms)));
+            }
+            Event::Waiting { step, what, limit_ms } => {
+                let plain = inner.bars.is_none();
+                if let Some(active) = inner.steps.get_mut(&step) {
+                    active.what = what.clone();
+                    active.what_since = Instant::now();
+                    if let Some(bar) = &active.bar {
+                        bar.set_message(format!("waiting for {what} (at most {})", human_ms(limit_ms)));
+                    }
+                }
+                if plain {
+                    print(&inner, &format!("     {step:<9} waiting for {what} (at most {})\n", human_ms(limit_ms)));
+                }
+            }
+            Event::Progress { step, what, done, total } => {
+                if let Some(active) = inner.steps.get_mut(&step) {
+                    let text = rate(&what, done, total, active.what_since.elapsed());
+                    if active.what != what {
+                        active.what = what;
+                        active.what_since = Instant::now();
+                    }
+                    if let Some(bar) = &active.bar {
+                        bar.set_message(text);
+                    }
+                }
+            }
+            Event::Note { step, text } => print(&inner, &format!("     {step:<9} {text}\n")),
+            Event::Warning { step, text } => {
+                print(&inner, &format!("{} {step:<9} {text}\n", self.paint.warn("warn")));
+            }
+            Event::Tail { log, lines } => {
+                print(&inner, &format!("{}\n", self.paint.dim(&format!("     last lines of {log}:"))));
+                for line in lines {
+                    print(&inner, &format!("     {} {line}\n", self.paint.dim("|")));
+                }
+            }
+        }
+    }
+
+    /// Without a terminal nothing moves: a line now and then says what is being waited for.
+    fn keep_talking(&self) {
+        if self.quiet || self.lock().bars.is_some() {
+            return;
+        }
+        let weak = Arc::downgrade(&self.inner);
+        std::thread::spawn(move || {
+            while let Some(inner) = weak.upgrade() {
+                {
+                    let mut inner = inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut lines = Vec::new();
+                    for (step, active) in &mut inner.steps {
+                        if active.said.elapsed() >= STILL {
+                            active.said = Instant::now();
+                            let on = if active.what.is_empty() { "at work".into() } else { active.what.clone() };
+                            let for_ms = crate::clock::ms(active.what_since.elapsed());
+                            lines.push(format!("     {step:<9} still: {on}, for {}\n", human_ms(for_ms)));
+                        }
+                    }
+                    for line in lines {
+                        print(&inner, &line);
+                    }
+                }
+                drop(inner);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn begin(&mut self, step: &str) {
+        let now = Instant::now();
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<9} {elapsed:>4}  {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(step.to_string());
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        if bar.is_none() {
+            print(self, &format!("     {step:<9} begins\n"));
+        }
+        let active = Active { bar, what: String::new(), what_since: now, said: now };
+        self.steps.insert(step.into(), active);
+    }
+}
+
+/// `dumping app: 1.2 GB, 310 MB/s` and, where the end is known, how long it will take.
+fn rate(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64().max(0.001);
+    let speed = done as f64 / seconds;
+    let mut text = format!("{what}: {}", human_bytes(done));
+    if let Some(total) = total {
+        text.push_str(&format!(" of {}", human_bytes(total)));
+    }
+    if elapsed > Duration::from_secs(1) && done > 0 {
+        text.push_str(&format!(", {}/s", human_bytes(speed as u64)));
+        if let Some(left) = total.and_then(|t| t.checked_sub(done)) {
+            text.push_str(&format!(", {} left", human_ms((left as f64 / speed * 1000.0) as u64)));
+        }
+    }
+    text
+}
+
+#[allow(clippy::print_stderr)] // the one home of talk
+fn print(inner: &Inner, text: &str) {
+    let write = || {
+        let mut err = std::io::stderr().lock();
+        let _ = err.write_all(text.as_bytes());
+        let _ = err.flush();
+    };
+    match &inner.bars {
+        Some(bars) => bars.suspend(write),
+        None => write(),
+    }
+}

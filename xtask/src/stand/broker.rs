@@ -1,0 +1,90 @@
+//! Redis as the broker: queue keys are set aside before a change and put back
+//! by a rollback. The password comes by environment, commands by stdin.
+
+use super::Stand;
+use super::model::Model;
+use crate::error::{Fault, Lane, Result};
+use std::time::Duration;
+
+/// How to reach the broker.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    pub container: String,
+    pub database: u32,
+    password: Option<String>,
+}
+
+/// What the model says of the broker: its password and which database Celery uses.
+pub fn broker(model: &Model, service: &str, container: &str, app_services: &[String]) -> Broker {
+    let command = model.command(service);
+    let from_command = command.iter().position(|w| w == "--requirepass").and_then(|at| command.get(at + 1)).cloned();
+    let from_env = || {
+        let env = model.environment(service);
+        env.into_iter().find(|(k, _)| k == "REDIS_PASSWORD").map(|(_, v)| v)
+    };
+    let urls = app_services.iter().flat_map(|s| model.environment(s));
+    let database = urls
+        .filter(|(k, v)| k.contains("BROKER") || (k.contains("REDIS") && v.starts_with("redis")))
+        .find_map(|(_, v)| v.rsplit('/').next().and_then(|d| d.split('?').next()?.parse().ok()))
+        .unwrap_or(0);
+    Broker {
+        container: container.into(),
+        database,
+        password: from_command.or_else(from_env).filter(|p| !p.is_empty()),
+    }
+}
+
+impl Stand {
+    /// Sends commands, one a line, and returns one answer line for each line of Redis's reply.
+    pub fn redis(&self, broker: &Broker, commands: &[String]) -> Result<Vec<String>> {
+        let mut call = self.docker(["exec", "-i"]);
+        if let Some(password) = &broker.password {
+            // Without a value docker takes it from its own environment: never in argv.
+            call = call.args(["-e", "REDISCLI_AUTH"]).env("REDISCLI_AUTH", password);
+        }
+        let call = call
+            .args([&broker.container, "redis-cli", "-n", &broker.database.to_string()])
+            .stdin(commands.join("\n") + "\n")
+            .timeout(Duration::from_secs(60));
+        let finished = self.exec.run(&call.quiet())?.success("ask Redis", Lane::A)?;
+        let lines: Vec<String> = finished.text().lines().map(String::from).filter(|l| !l.is_empty()).collect();
+        if let Some(error) = lines.iter().find(|l| l.starts_with("(error)") || l.starts_with("NOAUTH") || l.starts_with("ERR ")) {
+            return Err(Fault::new("Redis refused a command").why(error.clone()).lane(Lane::A).into());
+        }
+        Ok(lines)
+    }
+
+    /// Keys that match any of the patterns.
+    pub fn redis_keys(&self, broker: &Broker, patterns: &[String]) -> Result<Vec<String>> {
+        let commands: Vec<String> = patterns.iter().map(|p| format!("KEYS {}", quoted(p))).collect();
+        let mut keys = self.redis(broker, &commands)?;
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// `6.2` and later know COPY.
+    pub fn redis_version(&self, broker: &Broker) -> Result<(u32, u32)> {
+        let lines = self.redis(broker, &["INFO server".into()])?;
+        let text = lines.iter().find_map(|l| l.trim().strip_prefix("redis_version:")).unwrap_or("0.0");
+        let mut parts = text.split('.').map(|p| p.parse().unwrap_or(0));
+        Ok((parts.next().unwrap_or(0), parts.next().unwrap_or(0)))
+    }
+}
+
+/// A word as redis-cli reads it.
+pub fn quoted(word: &str) -> String {
+    let mut text = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' => {
+                text.push('\\');
+                text.push(c);
+            }
+            c if (c as u32) < 0x20 => text.push_str(&format!("\\x{:02x}", c as u32)),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}

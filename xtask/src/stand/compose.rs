@@ -1,0 +1,68 @@
+//! `docker compose` calls as data.
+
+use super::Stand;
+use super::model::Model;
+use crate::error::{Context, Fault, Lane, Result};
+use crate::exec::Invocation;
+use std::path::Path;
+use std::time::Duration;
+
+impl Stand {
+    /// `docker compose -p PROJECT -f FILE ...` on the stand's own files.
+    pub fn compose<I: IntoIterator<Item = S>, S: Into<String>>(&self, args: I) -> Invocation {
+        let files: Vec<&Path> = self.files.iter().map(AsRef::as_ref).collect();
+        self.compose_of(&files, args)
+    }
+
+    /// The same on other files; relative paths in them still start where the stand's own do.
+    pub fn compose_of<I: IntoIterator<Item = S>, S: Into<String>>(
+        &self,
+        files: &[&Path],
+        args: I,
+    ) -> Invocation {
+        let mut invocation = self.docker(["compose", "--ansi", "never", "-p", &self.project]);
+        // What compose itself would take: the first file's directory. Another one would move
+        // relative mounts, and thereby recreate the database container.
+        let home = self.files.first().and_then(|f| f.parent()).unwrap_or(&self.repo);
+        invocation = invocation.arg("--project-directory").arg(home.display().to_string());
+        for file in files {
+            invocation = invocation.arg("-f").arg(file.display().to_string());
+        }
+        invocation
+            .args(args)
+            // Other scripts of the repository read these two; all three are kept equal.
+            .env("COMPOSE_PROJECT_NAME", &self.project)
+            .env("FF_COMPOSE_PROJECT", &self.project)
+            .env("FF_PROJECT", &self.project)
+            .env("BUILDKIT_PROGRESS", "plain")
+    }
+
+    /// The resolved model. It holds secrets: never logged, only parsed.
+    pub fn model(&self) -> Result<Model> {
+        let missing = self.files.iter().find(|f| !f.exists());
+        if let Some(file) = missing {
+            return Err(Fault::usage(format!("no stand here: {} does not exist", file.display()))
+                .remedy("run in the checkout that holds docker-compose.yml, or name it with --repo PATH (or FF_REPO)")
+                .into());
+        }
+        let finished = self.exec.run(&self.compose(["config", "--format", "json"]).quiet())?;
+        let finished = finished.success("docker compose config", Lane::A)?;
+        Model::parse(&finished.stdout).context("read the output of docker compose config")
+    }
+
+    /// `docker compose build` of services.
+    pub fn build(&self, services: &[String], limit: Duration) -> Invocation {
+        self.compose(["build"]).args(services).timeout(limit)
+    }
+
+    /// `up -d` of exactly these services: nothing they depend on is started, recreated or built.
+    pub fn up(&self, services: &[String], limit: Duration) -> Invocation {
+        self.compose(["up", "-d", "--no-deps", "--no-build"]).args(services).timeout(limit)
+    }
+
+    /// `stop` of services, each with `grace` seconds.
+    pub fn stop(&self, services: &[String], grace: u64) -> Invocation {
+        let limit = Duration::from_secs(60 + grace * services.len() as u64);
+        self.compose(["stop", "-t", &grace.to_string()]).args(services).timeout(limit)
+    }
+}

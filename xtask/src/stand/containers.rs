@@ -1,0 +1,116 @@
+//! Containers as they are: asked by `docker inspect`, because exit codes of
+//! `up` prove nothing and compose's own list lacks image ids and start times.
+
+use super::Stand;
+use super::model::Bind;
+use crate::error::{Context, Lane, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    pub id: String,
+    pub service: String,
+    /// `sha256:...`
+    pub image: String,
+    /// created, running, restarting, exited, paused, dead
+    pub state: String,
+    pub exit_code: i64,
+    /// starting, healthy, unhealthy; none without a healthcheck
+    pub health: Option<String>,
+    pub started: String,
+    pub restarts: u64,
+    pub hostname: String,
+    pub binds: Vec<Bind>,
+    #[serde(skip)]
+    pub env: Vec<(String, String)>,
+    #[serde(skip)]
+    pub argv: Vec<String>,
+}
+
+impl Container {
+    pub fn running(&self) -> bool {
+        self.state == "running"
+    }
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.env.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
+    }
+    /// The host directory that is mounted at `target`.
+    pub fn source_at(&self, target: &str) -> Option<&str> {
+        self.binds.iter().find(|b| b.target == target).map(|b| b.source.as_str())
+    }
+}
+
+impl Stand {
+    /// Every container of the project, also stopped ones; one-off runs left out.
+    pub fn containers(&self) -> Result<Vec<Container>> {
+        let filter = format!("label=com.docker.compose.project={}", self.project);
+        let list = self.docker(["ps", "-aq", "--no-trunc", "--filter", &filter]);
+        let list = list.args(["--filter", "label=com.docker.compose.oneoff=False"]);
+        let ids = self.exec.run(&list)?.success("list the containers of the project", Lane::A)?.text();
+        let ids: Vec<&str> = ids.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        self.inspect(&ids)
+    }
+
+    /// These containers as they are now. One that is gone is left out.
+    pub fn inspect(&self, ids: &[&str]) -> Result<Vec<Container>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = self.docker(["inspect", "--type", "container"]).args(ids.iter().copied());
+        // The environment of a container holds secrets.
+        let finished = self.exec.run(&call.quiet().timeout(Duration::from_secs(60)))?;
+        if !finished.ok() && !finished.stderr.contains("No such container") {
+            return Err(finished.fault("inspect containers", Lane::A).into());
+        }
+        parse(&finished.stdout)
+    }
+
+    /// The last lines of a service's log, as docker keeps it: both streams.
+    pub fn logs(&self, container: &str, lines: u32) -> crate::exec::Invocation {
+        self.docker(["logs", "--timestamps", "--tail", &lines.to_string(), container])
+    }
+}
+
+/// What `docker inspect` printed.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Container>> {
+    let list: Vec<Value> = serde_json::from_slice(bytes).context("docker inspect printed no JSON list")?;
+    Ok(list.iter().map(container).collect())
+}
+
+fn container(value: &Value) -> Container {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
+    let strings = |v: &Value| -> Vec<String> { v.as_array().into_iter().flatten().map(text).collect() };
+    let config = &value["Config"];
+    let mut argv = strings(&config["Entrypoint"]);
+    argv.extend(strings(&config["Cmd"]));
+    Container {
+        id: text(&value["Id"]),
+        service: text(&config["Labels"]["com.docker.compose.service"]),
+        image: text(&value["Image"]),
+        state: text(&value["State"]["Status"]),
+        exit_code: value["State"]["ExitCode"].as_i64().unwrap_or(-1),
+        health: value["State"]["Health"]["Status"].as_str().map(String::from),
+        started: text(&value["State"]["StartedAt"]),
+        restarts: value["RestartCount"].as_u64().unwrap_or(0),
+        hostname: text(&config["Hostname"]),
+        binds: value["Mounts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|m| m["Type"] == "bind")
+            .map(|m| Bind {
+                source: text(&m["Source"]),
+                target: text(&m["Destination"]),
+                read_only: !m["RW"].as_bool().unwrap_or(true),
+            })
+            .collect(),
+        env: strings(&config["Env"])
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect(),
+        argv,
+    }
+}

@@ -1,0 +1,215 @@
+//! The checkout, as git sees it. Neither index nor working tree is ever
+//! touched: trees are written with an index of our own.
+
+use super::Stand;
+use crate::error::{Context, Fault, Lane, Result};
+use crate::exec::{Finished, Invocation};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What `git status` says, sorted by what it means for a release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dirt {
+    /// Lines of `git status -sb`, the branch first.
+    pub lines: Vec<String>,
+    /// Modified files that differ only in line ends.
+    pub eol_only: u64,
+    /// Tracked files with other content.
+    pub content: Vec<String>,
+    /// Files that git neither tracks nor ignores.
+    pub untracked: Vec<String>,
+}
+
+/// The tool's own places: never dirt, never a finding.
+const OWN: [&str; 2] = ["ops/_local/", "ops/_backups/"];
+
+impl Stand {
+    pub fn git<I: IntoIterator<Item = S>, S: Into<String>>(&self, args: I) -> Invocation {
+        // `quotepath=off`: names as they are, also Cyrillic ones. No hooks: this is not the operator's commit.
+        Invocation::new("git")
+            .args(["-c", "core.quotepath=off", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
+            .args(args)
+            .cwd(&self.repo)
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("LC_ALL", "C")
+            .timeout(Duration::from_secs(300))
+    }
+
+    fn git_ok(&self, args: &[&str]) -> Result<Finished> {
+        let name = args.first().copied().unwrap_or_default();
+        self.exec.run(&self.git(args.iter().copied()))?.success(&format!("git {name}"), Lane::A)
+    }
+
+    fn git_line(&self, args: &[&str]) -> Result<String> {
+        Ok(self.git_ok(args)?.text().trim().to_string())
+    }
+
+    /// The commit that is checked out.
+    pub fn head(&self) -> Result<String> {
+        let finished = self.exec.run(&self.git(["rev-parse", "--verify", "HEAD^{commit}"]))?;
+        if finished.ok() {
+            return Ok(finished.text().trim().to_string());
+        }
+        Err(Fault::refused(format!("{} is not a git checkout with a commit", self.repo.display()))
+            .why(finished.stderr.trim())
+            .remedy("a release needs a commit to name: commit first, or name the checkout with --repo PATH")
+            .lane(Lane::A)
+            .into())
+    }
+
+    /// The branch, or `(detached)`.
+    pub fn branch(&self) -> Result<String> {
+        let name = self.git_line(&["rev-parse", "--abbrev-ref", "HEAD"])?;
+        Ok(if name == "HEAD" { "(detached)".into() } else { name })
+    }
+
+    /// The directory that holds the checkout's `.git`.
+    pub fn worktree(&self) -> Result<PathBuf> {
+        Ok(PathBuf::from(self.git_line(&["rev-parse", "--show-toplevel"])?))
+    }
+
+    pub fn dirt(&self) -> Result<Dirt> {
+        let short = self.git_ok(&["status", "-sb", "--untracked-files=normal"])?.text();
+        let text = self.git_ok(&["status", "--porcelain=v1", "-z", "--untracked-files=all"])?.text();
+        // What is left when line ends do not count.
+        let numbers = self.git_ok(&["diff", "HEAD", "--numstat", "-z", "--no-renames", "--ignore-cr-at-eol"])?;
+        let changed: Vec<String> = split_nul(&numbers.text())
+            .iter()
+            .filter_map(|entry| entry.splitn(3, '\t').nth(2).map(String::from))
+            .collect();
+        let mut dirt = Dirt { lines: short.lines().map(String::from).collect(), ..Dirt::default() };
+        dirt.lines.retain(|l| !OWN.iter().any(|own| l.contains(own)));
+        let mut entries = text.split('\0');
+        while let Some(entry) = entries.next() {
+            let (Some(state), Some(path)) = (entry.get(..2), entry.get(3..)) else { continue };
+            if state.starts_with('R') || state.starts_with('C') {
+                entries.next(); // the old name
+            }
+            if OWN.iter().any(|own| path.starts_with(own)) {
+                continue;
+            }
+            if state == "??" {
+                dirt.untracked.push(path.into());
+            } else if state.trim() == "M" && !changed.iter().any(|c| c == path) {
+                dirt.eol_only += 1;
+            } else {
+                dirt.content.push(path.into());
+            }
+        }
+        Ok(dirt)
+    }
+
+    /// Subjects of the commits after `base`, newest first; without a base, of the last 14 days, at most 50.
+    pub fn subjects(&self, base: Option<&str>) -> Result<Vec<String>> {
+        let range = base.map(|b| format!("{b}..HEAD"));
+        let mut args = vec!["log", "--format=%s"];
+        match &range {
+            Some(range) => args.push(range),
+            None => args.extend(["--since=14.days", "--max-count=50"]),
+        }
+        Ok(self.git_ok(&args)?.text().lines().map(String::from).collect())
+    }
+
+    /// Does this commit (or tree) exist here?
+    pub fn has_object(&self, name: &str) -> Result<bool> {
+        Ok(self.exec.run(&self.git(["cat-file", "-e", name]))?.ok())
+    }
+
+    /// Tracked files that differ between `base` and the working tree; all tracked ones without a base.
+    pub fn changed_since(&self, base: Option<&str>) -> Result<Vec<String>> {
+        let text = match base {
+            Some(base) => self.git_ok(&["diff", "--name-only", "-z", "--diff-filter=d", base])?.text(),
+            None => self.git_ok(&["ls-files", "-z"])?.text(),
+        };
+        Ok(split_nul(&text))
+    }
+
+    /// Is the path ignored by git?
+    pub fn ignored(&self, path: &str) -> Result<bool> {
+        Ok(self.exec.run(&self.git(["check-ignore", "-q", path]))?.ok())
+    }
+
+    /// A commit of the tree as it stands: HEAD itself when clean, else one made
+    /// with an index of our own, with HEAD as its parent.
+    pub fn commit_as_deployed(&self, dirt: &Dirt, head: &str, message: &str) -> Result<String> {
+        if dirt.content.is_empty() && dirt.untracked.is_empty() {
+            return Ok(head.into());
+        }
+        let scratch = tempfile::tempdir().context("create a temporary directory")?;
+        let index = scratch.path().join("index").display().to_string();
+        let own = |args: &[&str]| {
+            let call = self
+                .git(args.iter().copied())
+                .env("GIT_INDEX_FILE", &index)
+                .env("GIT_AUTHOR_NAME", "ff-xtask")
+                .env("GIT_AUTHOR_EMAIL", "ff-xtask@localhost")
+                .env("GIT_COMMITTER_NAME", "ff-xtask")
+                .env("GIT_COMMITTER_EMAIL", "ff-xtask@localhost");
+            self.exec.run(&call)?.success("record the tree as deployed", Lane::A)
+        };
+        own(&["read-tree", head])?;
+        let exclude: Vec<String> = OWN.iter().map(|p| format!(":(exclude){p}")).collect();
+        own(&["add", "-A", "--", ".", &exclude[0], &exclude[1]])?;
+        let tree = own(&["write-tree"])?.text();
+        Ok(own(&["commit-tree", tree.trim(), "-p", head, "-m", message])?.text().trim().into())
+    }
+
+    /// Pins a commit by a ref, safe against rebase and gc.
+    pub fn pin(&self, rid: &str, commit: &str) -> Result<()> {
+        self.git_ok(&["update-ref", &lkg_ref(rid), commit]).map(drop)
+    }
+
+    /// Lays out a commit as a worktree outside the checkout.
+    pub fn lay_out(&self, commit: &str, dir: &Path) -> Result<()> {
+        if dir.join(".git").exists() {
+            let at = self.exec.run(&self.git(["rev-parse", "HEAD"]).cwd(dir))?;
+            // The tree must be the commit's own: git status of it says so.
+            let clean = self.exec.run(&self.git(["diff", "--quiet", "HEAD"]).cwd(dir))?;
+            if at.text().trim() == commit && clean.ok() {
+                return Ok(());
+            }
+            self.take_away(dir)?;
+        }
+        if let Some(parent) = dir.parent() {
+            std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+        }
+        self.git_ok(&["worktree", "prune"])?;
+        let path = dir.display().to_string();
+        self.git_ok(&["worktree", "add", "--force", "--detach", &path, commit]).map(drop)
+    }
+
+    /// Removes a worktree that [`Stand::lay_out`] made.
+    pub fn take_away(&self, dir: &Path) -> Result<()> {
+        let path = dir.display().to_string();
+        let finished = self.exec.run(&self.git(["worktree", "remove", "--force", "--force", &path]))?;
+        if !finished.ok() && dir.exists() {
+            std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
+        }
+        self.git_ok(&["worktree", "prune"]).map(drop)
+    }
+
+    /// `git archive` of paths of a commit: a tar on stdout.
+    pub fn archive(&self, commit: &str, paths: &[String]) -> Invocation {
+        self.git(["archive", "--format=tar", commit, "--"]).args(paths).quiet()
+    }
+
+    /// A file of a commit.
+    pub fn blob(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>> {
+        let finished = self.exec.run(&self.git(["cat-file", "blob", &format!("{commit}:{path}")]).quiet())?;
+        Ok(finished.ok().then_some(finished.stdout))
+    }
+
+    /// Files of a commit below a path.
+    pub fn files_of(&self, commit: &str) -> Result<Vec<String>> {
+        Ok(split_nul(&self.git_ok(&["ls-tree", "-r", "-z", "--name-only", commit])?.text()))
+    }
+}
+
+/// The ref that pins a last known good commit.
+pub fn lkg_ref(rid: &str) -> String {
+    format!("refs/ff-xtask/lkg/{rid}")
+}
+
+fn split_nul(text: &str) -> Vec<String> {
+    text.split('\0').filter(|p| !p.is_empty()).map(String::from).collect()
+}

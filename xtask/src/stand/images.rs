@@ -1,0 +1,55 @@
+//! Images by id. Names move; an id is the image.
+
+use super::Stand;
+use crate::error::{Lane, Result};
+use std::collections::BTreeMap;
+
+impl Stand {
+    /// The id behind a name or an id; none when there is no such image here.
+    pub fn image_id(&self, name: &str) -> Result<Option<String>> {
+        let call = self.docker(["image", "inspect", "--format", "{{.Id}}", name]);
+        let finished = self.exec.run(&call)?;
+        if finished.ok() {
+            return Ok(Some(finished.text().trim().to_string()).filter(|id| id.starts_with("sha256:")));
+        }
+        if finished.stderr.contains("No such image") {
+            return Ok(None);
+        }
+        Err(finished.fault(&format!("inspect image {name}"), Lane::A).into())
+    }
+
+    /// Every image of the engine: `repository:tag` to full id.
+    pub fn image_tags(&self) -> Result<BTreeMap<String, String>> {
+        let call = self.docker(["image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+        let text = self.exec.run(&call)?.success("list images", Lane::A)?.text();
+        Ok(text.lines().filter_map(|l| l.split_once(' ')).map(|(n, id)| (n.into(), id.trim().into())).collect())
+    }
+
+    /// Points a name at an image.
+    pub fn tag(&self, id: &str, name: &str) -> Result<()> {
+        self.exec.run(&self.docker(["tag", id, name]))?.success(&format!("tag {name}"), Lane::A)?;
+        Ok(())
+    }
+
+    /// Removes a name; the image stays while anything else names or uses it.
+    pub fn untag(&self, name: &str) -> Result<()> {
+        let finished = self.exec.run(&self.docker(["image", "rm", "--no-prune", name]))?;
+        if finished.ok() || finished.stderr.contains("No such image") {
+            return Ok(());
+        }
+        Err(finished.fault(&format!("remove the tag {name}"), Lane::A).into())
+    }
+}
+
+/// The tag under which a previous image is kept: `<project>-<service>:ff-prev-<id>`.
+pub fn kept_tag(project: &str, service: &str, id: &str) -> String {
+    format!("{project}-{service}:ff-prev-{id}")
+}
+
+/// Is this a tag that [`kept_tag`] made for the project?
+pub fn is_kept_tag(project: &str, name: &str) -> bool {
+    name.strip_prefix(project)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|rest| rest.split_once(':'))
+        .is_some_and(|(_, tag)| tag.starts_with("ff-prev-"))
+}

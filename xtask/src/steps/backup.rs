@@ -1,0 +1,274 @@
+//! B1: a dump of one snapshot, with the table sums of the same snapshot.
+
+use crate::acts::aside::HashingFile;
+use crate::acts::restore::Source;
+use crate::acts::{Ctx, schema, sums};
+use crate::clock::{self, Clock};
+use crate::error::{Context, Fault, Lane, Result};
+use crate::evidence::DIGEST;
+use crate::evidence::records::Backup;
+use crate::fsx;
+use crate::stand::postgres::Pg;
+use crate::stand::psql::Psql;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A backup and what its source was.
+pub struct Made {
+    pub record: Backup,
+    pub source: Source,
+    pub archive: PathBuf,
+}
+
+/// The name of the dump in a backup directory.
+pub const DUMP: &str = "db.dump";
+
+/// Dumps the database into `<directory>/<stamp>_<rid>/`.
+pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
+    let pg = ctx.pg("backup")?;
+    let log = ctx.run.log("backup")?;
+    let root = ctx.config.repo.join(&ctx.config.backup.directory);
+    fsx::ignored_dir(&root)?;
+    let name = format!("{}_{}", clock::stamp(Clock::System.now()), ctx.run.rid);
+    let dir = root.join(&name);
+    if dir.exists() {
+        return Err(Fault::new(format!("{} exists already", dir.display())).lane(Lane::A).into());
+    }
+    fsx::private_dir(&dir)?;
+    let relative = format!("{}/{name}", ctx.config.backup.directory);
+    log.say(&format!("backup of {} into {relative}", pg.database));
+
+    // The snapshot lives as long as this session: it is asked again at the end.
+    let mut holder = pg.session(&pg.database, &ctx.app("snapshot"))?;
+    holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+    let snapshot = holder.value("SELECT pg_export_snapshot()")?.context("PostgreSQL exported no snapshot")?;
+    let bytes: u64 = holder
+        .value("SELECT pg_database_size(current_database())")?
+        .and_then(|b| b.parse().ok())
+        .unwrap_or(0);
+
+    let archive = dir.join(DUMP);
+    let dumped = ctx.act("backup", "dump", json!({ "dir": relative, "snapshot": snapshot }), || {
+        let dumped = dump(ctx, &pg, &archive, &snapshot, bytes)?;
+        let data = json!({ "sha256": dumped.sha256, "bytes": dumped.bytes });
+        Ok((dumped, data))
+    })?;
+    let globals = globals(ctx, &pg, &dir)?;
+    let start = Instant::now();
+    let source = ctx.act("backup", "sums", json!({ "snapshot": snapshot }), || {
+        let source = read_source(ctx, &pg, &mut holder, &snapshot)?;
+        let data = json!({ "tables": source.sums.len() });
+        Ok((source, data))
+    })?;
+    let sums_ms = clock::ms_since(start);
+    holder.value("SELECT 1").context("the snapshot ended before the backup did")?;
+    holder.close();
+
+    fsx::write_json(&dir.join("sums.json"), &source.sums)?;
+    ctx.run.write_json("sums_snapshot.json", &source.sums)?;
+    let rows = source.sums.values().map(|s| s.rows).sum();
+    let lines = [
+        format!("ts={}", clock::rfc3339(Clock::System.now())),
+        format!("rid={}", ctx.run.rid),
+        format!("database={}", pg.database),
+        format!("dump={DUMP} bytes={} sha256={} ms={}", dumped.bytes, dumped.sha256, dumped.ms),
+        format!("tables={} rows={rows} sums_ms={sums_ms}", source.sums.len()),
+    ];
+    fsx::write_atomic(&dir.join("backup.log"), (lines.join("\n") + "\n").as_bytes())?;
+    let files = vec![
+        (DUMP.to_string(), dumped.sha256.clone(), dumped.bytes),
+        ("globals.sql".to_string(), globals.0, globals.1),
+        hashed(&dir, "sums.json")?,
+        hashed(&dir, "backup.log")?,
+    ];
+    let digest_sha256 = seal(ctx, &pg, &dir, head, files)?;
+    let mut record = Backup {
+        skipped: None,
+        dir: relative,
+        engine: "native".into(),
+        database: pg.database.clone(),
+        dump: DUMP.into(),
+        sha256: dumped.sha256,
+        bytes: dumped.bytes,
+        digest_sha256,
+        verified: false,
+        tables: source.sums.len() as u64,
+        rows,
+        dump_ms: dumped.ms,
+        sums_ms,
+        same_device: same_device(&ctx.facts.engine_root, &dir),
+        copied_to: None,
+        script_dir: None,
+    };
+    record.copied_to = copy_elsewhere(ctx, &dir, &name)?;
+    verify(&dir, &record)?;
+    record.verified = true;
+    let copy = std::fs::read(dir.join(DIGEST)).context("read the backup's digest back")?;
+    fsx::write_atomic(&ctx.run.path.join("backup_digest.sha256"), &copy)?;
+    ctx.run.write_json("backup.json", &record)?;
+    Ok(Made { record, source, archive })
+}
+
+struct Dumped {
+    sha256: String,
+    bytes: u64,
+    ms: u64,
+}
+
+fn dump(ctx: &Ctx<'_>, pg: &Pg, archive: &Path, snapshot: &str, size: u64) -> Result<Dumped> {
+    let backup = &ctx.config.backup;
+    let limit = Duration::from_secs(backup.timeout_s);
+    let app = ctx.app("dump");
+    let call = pg.dump(&pg.database, &app, Some(snapshot), backup.compression, backup.lock_wait_s, limit);
+    let mut file = HashingFile::create(archive)?;
+    let what = format!("dumping {} ({} in the database)", pg.database, fsx::human_bytes(size));
+    let mut told = Instant::now();
+    let mut sink = |bytes: &[u8]| {
+        file.write(bytes)?;
+        if told.elapsed() > Duration::from_millis(250) {
+            ctx.progress("backup", &what, file.bytes, None);
+            told = Instant::now();
+        }
+        Ok(())
+    };
+    let finished = pg.stand.exec.run_with(&call, None, &mut sink)?;
+    let ms = finished.ms;
+    finished.success(&format!("dump {}", pg.database), Lane::C)?;
+    let (sha256, bytes) = file.finish()?;
+    if bytes == 0 {
+        return Err(Fault::new("pg_dump ended well and wrote nothing").lane(Lane::C).into());
+    }
+    Ok(Dumped { sha256, bytes, ms })
+}
+
+fn globals(ctx: &Ctx<'_>, pg: &Pg, dir: &Path) -> Result<(String, u64)> {
+    let finished = pg.stand.exec.run(&pg.globals(&ctx.app("globals")))?;
+    let finished = finished.success("dump roles and tablespaces", Lane::C)?;
+    fsx::write_atomic(&dir.join("globals.sql"), &finished.stdout)?;
+    Ok((fsx::sha256(&finished.stdout), finished.stdout.len() as u64))
+}
+
+/// Everything of the snapshot that a restored copy is compared with.
+fn read_source(ctx: &Ctx<'_>, pg: &Pg, holder: &mut Psql, snapshot: &str) -> Result<Source> {
+    let sequences = schema::sequences(holder)?;
+    let extensions = schema::extensions(holder)?;
+    let (objects, sums) = std::thread::scope(|s| {
+        let objects = s.spawn(|| schema::read(ctx, pg, &pg.database, "schema", Some(snapshot)));
+        let sums = (|| {
+            let mut sessions = sums::open(pg, &pg.database, &ctx.app("sums"), Some(snapshot), 2)?;
+            let tick = |done, total| ctx.progress("backup", "summing the tables", done, Some(total));
+            sums::take(&mut sessions, &tick)
+        })();
+        (objects.join(), sums)
+    });
+    let objects = objects.map_err(|_| crate::error::anyhow!("reading the schema died"))??;
+    Ok(Source { database: pg.database.clone(), sums: sums?, objects, extensions, sequences })
+}
+
+fn hashed(dir: &Path, name: &str) -> Result<(String, String, u64)> {
+    let (hash, bytes) = fsx::sha256_file(&dir.join(name))?;
+    Ok((name.into(), hash, bytes))
+}
+
+/// manifest.json in the shape that the existing restore script reads, and the digest, last.
+/// Returns the digest's own sha256.
+fn seal(ctx: &Ctx<'_>, pg: &Pg, dir: &Path, head: &str, files: Vec<(String, String, u64)>) -> Result<String> {
+    let now = clock::rfc3339(Clock::System.now());
+    let entries: Vec<Value> = files
+        .iter()
+        .map(|(name, hash, bytes)| json!({ "rel": name, "name": name, "bytes": bytes, "ts": now, "sha256": hash }))
+        .collect();
+    let manifest = json!({
+        "ts": now,
+        "out_dir": dir.display().to_string(),
+        "rid": ctx.run.rid,
+        "script": { "name": "cargo xtask", "version": env!("CARGO_PKG_VERSION") },
+        "git": { "head": head, "dirty": false, "out_dir_gitignored": true },
+        "compose": {
+            "compose_files": ctx.stand.files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>(),
+            "project_name": ctx.stand.project,
+            "pg_service": ctx.config.database.service,
+        },
+        "postgres": { "container_id": pg.container, "user": pg.user, "db_name": pg.database },
+        "flags": { "no_owner": false, "no_privileges": false, "one_snapshot": true },
+        "files": entries,
+    });
+    fsx::write_json(&dir.join("manifest.json"), &manifest)?;
+    let mut all = files;
+    all.push(hashed(dir, "manifest.json")?);
+    all.sort();
+    let text: String = all.iter().map(|(name, hash, _)| format!("{hash}  {name}\n")).collect();
+    fsx::write_atomic(&dir.join(DIGEST), text.as_bytes())?;
+    Ok(fsx::sha256(text.as_bytes()))
+}
+
+/// Reads manifest and digest back and compares them with what was made and with what lies there.
+/// The dump's own bytes are read back by the proof, which restores them to the end.
+fn verify(dir: &Path, record: &Backup) -> Result<()> {
+    let bad = |what: String| Fault::new("the backup does not verify").why(what).lane(Lane::A);
+    let manifest: Value = fsx::read_json(&dir.join("manifest.json"))?;
+    let digest = std::fs::read_to_string(dir.join(DIGEST)).context("read the digest back")?;
+    for file in manifest["files"].as_array().into_iter().flatten() {
+        let (name, hash) = (file["rel"].as_str().unwrap_or_default(), file["sha256"].as_str().unwrap_or_default());
+        let there = std::fs::metadata(dir.join(name)).map_err(|e| bad(format!("{name}: {e}")))?.len();
+        if Some(there) != file["bytes"].as_u64() {
+            return Err(bad(format!("{name} has {there} bytes")).into());
+        }
+        if !digest.lines().any(|l| l == format!("{hash}  {name}")) {
+            return Err(bad(format!("{name} is not in the digest")).into());
+        }
+        if name != DUMP && fsx::sha256_file(&dir.join(name))?.0 != hash {
+            return Err(bad(format!("{name} reads back otherwise")).into());
+        }
+    }
+    if !digest.lines().any(|l| l == format!("{}  {DUMP}", record.sha256)) {
+        return Err(bad("the dump is not in the digest".into()).into());
+    }
+    Ok(())
+}
+
+/// Do the backup and the engine's data lie on one device? Unknown where the engine is elsewhere.
+fn same_device(engine_root: &str, dir: &Path) -> Option<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let data = std::fs::metadata(engine_root).ok()?.dev();
+        let ours = std::fs::metadata(dir).ok()?.dev();
+        Some(data == ours)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (engine_root, dir);
+        None
+    }
+}
+
+fn copy_elsewhere(ctx: &Ctx<'_>, dir: &Path, name: &str) -> Result<Option<String>> {
+    let to = &ctx.config.backup.copy_to;
+    if to.is_empty() {
+        return Ok(None);
+    }
+    let target = ctx.config.repo.join(to).join(name);
+    ctx.act("backup", "copy elsewhere", json!({ "to": target }), || {
+        fsx::private_dir(&target)?;
+        let mut options = fs_extra::dir::CopyOptions::new();
+        options.content_only = true;
+        fs_extra::dir::copy(dir, &target, &options)
+            .map_err(|e| Fault::new(format!("copy the backup to {}", target.display())).why(e.to_string()).lane(Lane::A))?;
+        let found = crate::evidence::check_digest(&target)?;
+        match found.first() {
+            Some(mismatch) => {
+                Err(Fault::new("the backup's copy does not verify").why(mismatch.to_string()).lane(Lane::A).into())
+            }
+            None => Ok(((), json!({}))),
+        }
+    })?;
+    Ok(Some(target.display().to_string()))
+}
+
+/// Records that no backup was made, and why.
+pub fn skip(ctx: &Ctx<'_>, reason: &str) -> Result<()> {
+    ctx.run.log("backup")?.say(&format!("skipped: {reason}"));
+    ctx.run.write_json("backup.json", &Backup { skipped: Some(reason.into()), ..Backup::default() })
+}

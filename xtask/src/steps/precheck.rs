@@ -1,0 +1,270 @@
+//! P1 to P5: who releases what onto which stand, how healthy it is, and
+//! whether anything that must not leave is about to.
+
+use super::scan;
+use crate::acts::{Ctx, smoke};
+use crate::error::{Context, Exit, Fault, Lane, Result};
+use crate::evidence::records::{Charter, LockRecord, Precheck};
+use crate::lkg::LastKnownGood;
+use crate::stand::git::Dirt;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// What the pipeline knows before the precheck.
+pub struct Given<'a> {
+    pub head: &'a str,
+    pub branch: &'a str,
+    pub dirt: &'a Dirt,
+    pub last: Option<&'a LastKnownGood>,
+    pub allow_dirty: Option<&'a str>,
+    pub devtasks: &'a [String],
+    pub lock: LockRecord,
+    pub started: &'a str,
+    pub data_services_started: Vec<String>,
+    pub code_already_live: bool,
+}
+
+/// Writes the charter, looks at everything, and refuses once with all reasons.
+pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
+    let charter = charter(ctx, given)?;
+    ctx.run.write_json("charter.json", &charter)?;
+    let stand = ctx.stand("precheck")?;
+    let log = ctx.run.log("precheck")?;
+    log.say(&format!("git head {}", given.head));
+    for line in &given.dirt.lines {
+        log.say(&format!("git status: {line}"));
+    }
+    let (baseline, scan, free) = std::thread::scope(|s| {
+        let baseline = s.spawn(|| smoke::run(ctx, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
+        let scan = s.spawn(|| scan::run(ctx, &stand, given.last, given.dirt));
+        let free = free(ctx);
+        (baseline.join(), scan.join(), free)
+    });
+    let died = |_| crate::error::anyhow!("a part of the precheck died");
+    let baseline = baseline.map_err(died)??;
+    let scan = scan.map_err(died)??;
+    let mut precheck = Precheck {
+        git_status: given.dirt.lines.clone(),
+        git_head: given.head.into(),
+        services: ctx.facts.model.services(),
+        versions: ctx.facts.versions.clone(),
+        free,
+        code_already_live: given.code_already_live,
+        data_services_started: given.data_services_started.clone(),
+        eol_only: given.dirt.eol_only,
+        content_edits: given.dirt.content.clone(),
+        findings: scan.findings,
+        context: scan.context,
+        weak_secrets: stand.exec.redactor().weak_keys(),
+        warnings: Vec::new(),
+        scanned_files: scan.files,
+        scan_base: Some(given.last.map_or("first release: findings in tracked files are the baseline".into(), |l| l.commit.clone())),
+        baseline: Some(baseline),
+        refusals: Vec::new(),
+    };
+    warn(ctx, &mut precheck);
+    refuse(given, &mut precheck);
+    ctx.run.write_json("precheck.json", &precheck)?;
+    for text in &precheck.warnings {
+        ctx.events.warn("precheck", text.clone());
+    }
+    if precheck.refusals.is_empty() {
+        return Ok(precheck);
+    }
+    let secret = precheck.findings.iter().any(|f| f.hard && f.new);
+    Err(Fault::new("the precheck refuses this release")
+        .why(precheck.refusals.join("; "))
+        .remedy("mend what is named and release again; nothing was touched")
+        .lane(if secret { Lane::D } else { Lane::A })
+        .exit(Exit::Refused)
+        .into())
+}
+
+fn charter(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Charter> {
+    let stand = ctx.stand("precheck")?;
+    let worktree = stand.worktree()?;
+    let name = worktree.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    // In a linked worktree `.git` is a file, and the directory's name is the lane.
+    let linked = worktree.join(".git").is_file();
+    let base = given.last.map(|l| l.commit.as_str()).filter(|c| stand.has_object(c).unwrap_or(false));
+    let mut devtasks = devtasks(&stand.subjects(base)?);
+    for task in given.devtasks {
+        if !devtasks.contains(task) {
+            devtasks.push(task.clone());
+        }
+    }
+    let (operator, host) = whoami();
+    Ok(Charter {
+        rid: ctx.run.rid.clone(),
+        command: "release".into(),
+        worktree: worktree.display().to_string(),
+        lane: if linked { name } else { given.branch.to_string() },
+        branch: given.branch.into(),
+        git_head: given.head.into(),
+        dirty: !given.dirt.content.is_empty() || !given.dirt.untracked.is_empty(),
+        operator,
+        host,
+        started: given.started.into(),
+        devtasks,
+        devtasks_from: match base {
+            Some(base) => format!("commits after {base}"),
+            None => "commits of the last 14 days, at most 50: no last known good release".into(),
+        },
+        lock: given.lock.clone(),
+    })
+}
+
+/// The charter of a command that is not a release.
+pub fn brief_charter(ctx: &Ctx<'_>, command: &str, head: &str, lock: LockRecord, started: &str) -> Result<Charter> {
+    let stand = ctx.stand(command)?;
+    let worktree = stand.worktree()?;
+    let (operator, host) = whoami();
+    let branch = stand.branch()?;
+    Ok(Charter {
+        rid: ctx.run.rid.clone(),
+        command: command.into(),
+        worktree: worktree.display().to_string(),
+        lane: branch.clone(),
+        branch,
+        git_head: head.into(),
+        operator,
+        host,
+        started: started.into(),
+        devtasks_from: "none: not a release".into(),
+        lock,
+        ..Charter::default()
+    })
+}
+
+/// Who runs this, and where.
+pub fn whoami() -> (String, String) {
+    let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let user = var("USER").or_else(|| var("USERNAME")).or_else(|| var("LOGNAME")).unwrap_or_else(|| "unknown".into());
+    (user, gethostname::gethostname().to_string_lossy().into_owned())
+}
+
+/// The numbers in `[DEVTASK:N]` of commit subjects.
+fn devtasks(subjects: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for subject in subjects {
+        for piece in subject.split("[DEVTASK:").skip(1) {
+            let number: String = piece.chars().take_while(char::is_ascii_digit).collect();
+            if !number.is_empty() && piece[number.len()..].starts_with(']') && !found.contains(&number) {
+                found.push(number);
+            }
+        }
+    }
+    found
+}
+
+/// Free bytes where it matters.
+fn free(ctx: &Ctx<'_>) -> BTreeMap<String, u64> {
+    let mut free = BTreeMap::new();
+    let backups = ctx.config.repo.join(&ctx.config.backup.directory);
+    let place = backups.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
+    if let Ok(bytes) = fs4::available_space(place) {
+        free.insert("backups".into(), bytes);
+    }
+    if let Ok(bytes) = container_free(ctx, "precheck") {
+        free.insert("database".into(), bytes);
+    }
+    free
+}
+
+/// Free bytes on the volume that holds PGDATA.
+pub fn container_free(ctx: &Ctx<'_>, step: &str) -> Result<u64> {
+    let pg = ctx.pg(step)?;
+    let script = "df -Pk \"${PGDATA:-/var/lib/postgresql/data}\"";
+    let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", script]);
+    let text = pg.stand.exec.run(&call)?.success("ask for the free space of the database", Lane::A)?.text();
+    let kilobytes: u64 = text
+        .lines()
+        .last()
+        .and_then(|l| l.split_whitespace().nth(3))
+        .and_then(|n| n.parse().ok())
+        .context("df printed no free space")?;
+    Ok(kilobytes * 1024)
+}
+
+fn warn(ctx: &Ctx<'_>, precheck: &mut Precheck) {
+    let mut warnings = Vec::new();
+    if let Some(baseline) = &precheck.baseline {
+        let red: Vec<&str> = baseline.checks.iter().filter(|c| !c.ok).map(|c| c.name.as_str()).collect();
+        if !red.is_empty() {
+            warnings.push(format!("not green before the release: {}", red.join(", ")));
+        }
+    }
+    if precheck.code_already_live {
+        warnings.push("services mount the checkout: this code was live before the release began".into());
+    }
+    if precheck.eol_only > 0 {
+        warnings.push(format!("{} files differ in line ends only", precheck.eol_only));
+    }
+    if !precheck.context.is_empty() {
+        warnings.push(format!("the image build takes in what it should not: add to .dockerignore: {}", precheck.context.join(" ")));
+    }
+    for finding in precheck.findings.iter().filter(|f| !(f.hard && f.new)) {
+        warnings.push(format!("{}:{} looks like a {}", finding.file, finding.line, finding.kind));
+    }
+    if !precheck.weak_secrets.is_empty() {
+        warnings.push(format!("weak secrets (short or common): {}", precheck.weak_secrets.join(", ")));
+    }
+    let root = Path::new(&ctx.config.repo);
+    for own in ["ops/_local", "ops/_backups"] {
+        let probe = root.join(own);
+        if probe.exists() && !probe.join(".gitignore").exists() {
+            warnings.push(format!("{own} has no .gitignore of its own"));
+        }
+    }
+    precheck.warnings = warnings;
+}
+
+fn refuse(given: &Given<'_>, precheck: &mut Precheck) {
+    for finding in precheck.findings.iter().filter(|f| f.hard && f.new) {
+        precheck.refusals.push(format!("{}:{} holds a {}", finding.file, finding.line, finding.kind));
+    }
+    let edits = given.dirt.content.iter().chain(&given.dirt.untracked).cloned().collect::<Vec<_>>();
+    if !edits.is_empty() && given.allow_dirty.is_none() {
+        let some: Vec<&str> = edits.iter().take(5).map(String::as_str).collect();
+        precheck.refusals.push(format!(
+            "the checkout is dirty ({} files: {}): commit, or --allow-dirty with a reason",
+            edits.len(),
+            some.join(", ")
+        ));
+    }
+}
+
+/// Starts data services that do not run, and waits for the database. Not a change of the stand: they
+/// are never stopped, and nothing was served without them.
+pub fn start_data_services(ctx: &Ctx<'_>) -> Result<Vec<String>> {
+    let down: Vec<String> = ctx
+        .facts
+        .data_services
+        .iter()
+        .filter(|s| !ctx.facts.container(s).is_some_and(|c| c.running()))
+        .cloned()
+        .collect();
+    if !down.is_empty() {
+        let stand = ctx.stand("precheck")?;
+        let limit = Duration::from_secs(ctx.config.deploy.timeout_s);
+        ctx.waiting("precheck", format!("{} to start", down.join(", ")), limit);
+        ctx.act("precheck", "start data services", json!({ "services": down }), || {
+            stand.exec.run(&stand.up(&down, limit))?.success("start the data services", Lane::A)?;
+            Ok(((), json!({})))
+        })?;
+    }
+    Ok(down)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devtasks_are_read_from_subjects() {
+        let subjects = ["[DEVTASK:12] api: x", "no", "[DEVTASK:7][DEVTASK:12] y", "[DEVTASK:] z", "[DEVTASK:3x] q"];
+        assert_eq!(devtasks(&subjects.map(String::from)), ["12", "7"]);
+    }
+}

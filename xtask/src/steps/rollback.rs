@@ -1,0 +1,309 @@
+//! R1 and R2: the previous version and its database back, and the proof of it.
+//! Everything here asks the world before it acts, so that it can be run again
+//! after it was interrupted.
+
+use crate::acts::smoke::{self, Patience};
+use crate::acts::sums::{self, Sums};
+use crate::acts::{Ctx, aside, code, fence, freeze, properties, restore, swap, up};
+use crate::clock;
+use crate::error::{Fault, Lane, Result, fault_of};
+use crate::evidence::Reached;
+use crate::evidence::records::{Fence, Rollback, Smoke};
+use crate::fsx;
+use crate::lkg::{Store, Target};
+use crate::stand::postgres;
+use crate::stand::psql::Psql;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// What there is to go back with.
+pub struct Given<'a> {
+    pub reason: &'a str,
+    pub target: &'a Target,
+    /// The record of the fence, where the run got that far.
+    pub fence: Option<&'a Fence>,
+    pub reached: Reached,
+    pub baseline: Option<&'a Smoke>,
+    /// Sums of the clone, where they were finished.
+    pub clone_sums: Option<&'a Sums>,
+    /// How long they took, in ms.
+    pub clone_sums_ms: u64,
+    /// Keep the database, for the reason given.
+    pub keep_database: Option<&'a str>,
+    /// The run that is being recovered, where it is another one.
+    pub recovers: Option<&'a str>,
+    /// What the database goes back to is cited by this.
+    pub cited: String,
+}
+
+/// Sums are taken again after the swap when that costs no more than this.
+const SUM_AGAIN_MS: u64 = 3_000;
+
+/// Goes back. Problems end in the record, not in an error: a rollback does as much as it can and
+/// says what it could not.
+pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Rollback {
+    let start = Instant::now();
+    let mut record = Rollback {
+        source: match given.reached {
+            Reached::Unfenced if given.keep_database.is_some() => "containers".into(),
+            Reached::Unfenced => "clone".into(),
+            _ => "undo".into(),
+        },
+        reason: given.reason.into(),
+        recovers: given.recovers.map(String::from),
+        to: given.target.previous.as_ref().map(|p| p.rid.clone()),
+        code: Some(code::source_back(given.target)),
+        ..Rollback::default()
+    };
+    record.database.cited.clone_from(&given.cited);
+    if given.keep_database.is_some() {
+        record.database.cited = "kept: no migration ran".into();
+    }
+    let outcome = if given.reached == Reached::Unfenced { swap_back(ctx, given, &mut record) } else { undo(ctx, given, &mut record) };
+    if let Err(error) = outcome {
+        let fault = fault_of(&error);
+        if let Ok(log) = ctx.run.log("rollback") {
+            log.say(&format!("failed: {fault}"));
+        }
+        record.problems.push(fault.to_string());
+    }
+    record.ms = clock::ms_since(start);
+    record.verified = record.problems.is_empty();
+    record
+}
+
+/// Nothing was unfenced yet: open the database, start the same containers again.
+fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
+    let target = given.target;
+    let pg = ctx.pg("rollback")?;
+    let mut admin = pg.session("postgres", &ctx.app("undo"))?;
+    ctx.act("rollback", "open database", json!({ "database": target.database }), || {
+        pg.end_backends(&mut admin, &ctx.app("change"))?;
+        fence::unfence(&mut admin, &target.database)?;
+        postgres::drop_database(&mut admin, &target.clone, Duration::from_secs(600))?;
+        Ok(((), json!({})))
+    })?;
+    let row = postgres::the_database(&mut admin, &target.database)?;
+    record.database.expected_oid = given.fence.map_or(row.oid, |f| f.live_oid);
+    record.database.live_oid = row.oid;
+    record.database.open = row.open;
+    record.database.cited = "never written to by this release".into();
+    code::names_back(ctx, "rollback", target)?;
+    freeze::forget_copies(ctx, "rollback", &target.id)?;
+    let stand = ctx.stand("rollback")?;
+    let ids: Vec<String> = stand
+        .containers()?
+        .into_iter()
+        .filter(|c| target.running.contains(&c.service))
+        .map(|c| c.id)
+        .collect();
+    ctx.act("rollback", "start the same containers", json!({ "containers": ids }), || {
+        if !ids.is_empty() {
+            let call = stand.docker(["start"]).args(ids.clone()).timeout(Duration::from_secs(120));
+            stand.exec.run(&call)?.success("start the containers again", Lane::A)?;
+        }
+        Ok(((), json!({})))
+    })?;
+    prove(ctx, given, record)
+}
+
+/// Stop, fence, swap, properties, queues, previous images and source, smoke, prove.
+fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
+    let target = given.target;
+    let fence_record = given.fence.ok_or_else(|| Fault::new("there is no record of the fence: the clone's OID is not known"))?;
+    let pg = ctx.pg("rollback")?;
+    let mut admin = pg.session("postgres", &ctx.app("rollback"))?;
+    stop_all(ctx, target)?;
+    let failed = postgres::side_name(&target.database, "failed", &target.id);
+    let db_start = Instant::now();
+    if given.keep_database.is_none() {
+        swap_in(ctx, given, &mut admin, fence_record, &failed, record)?;
+    } else {
+        let row = postgres::the_database(&mut admin, &target.database)?;
+        record.database.expected_oid = fence_record.live_oid;
+        record.database.live_oid = row.oid;
+        record.database.open = row.open;
+    }
+    record.db_ms = clock::ms_since(db_start);
+    record.broker = freeze::thaw(ctx, "rollback", &target.id)?;
+    code::lay_out(ctx, "rollback", target)?;
+    let (files, valid) = code::write_override(ctx, "rollback", target)?;
+    if !valid {
+        record.problems.push("compose does not take the rollback override".into());
+    }
+    code::redeploy(ctx, "rollback", target, &files)?;
+    code::names_back(ctx, "rollback", target)?;
+    prove(ctx, given, record)?;
+    let (services, problems) = code::compare(ctx, "rollback", target)?;
+    record.services = services;
+    record.problems.extend(problems);
+    if given.keep_database.is_none() {
+        set_aside(ctx, given, &mut admin, fence_record, &failed, record)?;
+    }
+    Ok(())
+}
+
+fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
+    let stand = ctx.stand("rollback")?;
+    // Also services that only the failed version has, and ones that only the previous one had.
+    let mut services = ctx.facts.app_services.clone();
+    services.extend(target.running.iter().filter(|s| !ctx.facts.app_services.contains(s)).cloned());
+    services.retain(|s| !ctx.facts.data_services.contains(s));
+    let ids: Vec<String> = stand
+        .containers()?
+        .into_iter()
+        .filter(|c| services.contains(&c.service) && !matches!(c.state.as_str(), "exited" | "created" | "dead"))
+        .map(|c| c.id)
+        .collect();
+    let grace = ctx.config.stand.stop_grace_s;
+    ctx.waiting("rollback", "the failed version to stop", Duration::from_secs(grace));
+    ctx.act("rollback", "stop failed version", json!({ "containers": ids }), || {
+        if !ids.is_empty() {
+            // By id: the failed version's own compose file is not trusted with this.
+            let limit = Duration::from_secs(60 + grace * ids.len() as u64);
+            let call = stand.docker(["stop", "-t", &grace.to_string()]).args(ids.clone()).timeout(limit);
+            stand.exec.run(&call)?.success("stop the failed version", Lane::A)?;
+        }
+        Ok(((), json!({})))
+    })
+}
+
+fn swap_in(
+    ctx: &Ctx<'_>,
+    given: &Given<'_>,
+    admin: &mut Psql,
+    fence_record: &Fence,
+    failed: &str,
+    record: &mut Rollback,
+) -> Result<()> {
+    let target = given.target;
+    let live = &target.database;
+    record.database.expected_oid = fence_record.clone_oid;
+    ctx.act("rollback", "fence", json!({ "database": live }), || {
+        let already = matches!(
+            swap::find(admin, live, failed, fence_record.clone_oid)?,
+            swap::Where::Swapped { .. }
+        );
+        if let (false, Some(row)) = (already, postgres::database(admin, live)?) {
+            fence::fence(admin, &row.name)?;
+        }
+        Ok(((), json!({ "already_swapped": already })))
+    })?;
+    let swapped = ctx.act("rollback", "swap", json!({ "live": live, "clone": target.clone, "failed": failed }), || {
+        let before = swap::find(admin, live, failed, fence_record.clone_oid)?;
+        if before == swap::Where::Lost {
+            return Err(Fault::new(format!("the clone {} is gone", target.clone))
+                .why(format!("no database has OID {}", fence_record.clone_oid))
+                .remedy("go back from the backup: cargo xtask rollback --backup DIR")
+                .lane(Lane::C)
+                .into());
+        }
+        if before == swap::Where::Waiting {
+            postgres::allow_connections(admin, &target.clone, false)?;
+            postgres::end_sessions(admin, &target.clone, Duration::from_secs(30))?;
+            swap::swap(admin, live, &target.clone, failed, fence_record.clone_oid)?;
+        }
+        Ok((before, json!({ "oid": fence_record.clone_oid })))
+    })?;
+    let row = postgres::the_database(admin, live)?;
+    record.database.live_oid = row.oid;
+    record.database.sums_taken = given.clone_sums.is_some();
+    // Before anybody is let in, and only where it does not make the downtime long.
+    if let Some(before) = given.clone_sums
+        && swapped == swap::Where::Waiting
+        && given.clone_sums_ms <= SUM_AGAIN_MS
+    {
+        let now = restore::sums_of_closed(ctx, "rollback", admin, live)?;
+        ctx.run.write_json("sums_restored.json", &now)?;
+        let differences = sums::differences(before, &now);
+        record.database.sums_equal = Some(differences.is_empty());
+        record.problems.extend(differences);
+    }
+    let store = Store::of(&ctx.config.repo);
+    let statements: Vec<String> =
+        fsx::read_json(&store.of_release(&target.rid)?.join("properties.json")).unwrap_or_default();
+    if statements.is_empty() {
+        record.problems.push("the properties of the database are not known: owner, grants and settings were not replayed".into());
+    }
+    ctx.act("rollback", "replay properties", json!({ "statements": statements.len() }), || {
+        properties::replay(admin, &statements)?;
+        Ok(((), json!({})))
+    })?;
+    record.database.properties_replayed = statements.len() as u64;
+    ctx.act("rollback", "open database", json!({ "database": live }), || {
+        fence::unfence(admin, live)?;
+        Ok(((), json!({})))
+    })?;
+    record.database.open = true;
+    Ok(())
+}
+
+/// Up and smoke side by side, against the baseline.
+fn prove(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
+    let target = given.target;
+    if target.running.is_empty() {
+        // Nothing ran before: back is "stopped, database as before".
+        let still: Vec<String> = ctx
+            .stand("rollback")?
+            .containers()?
+            .into_iter()
+            .filter(|c| ctx.facts.app_services.contains(&c.service) && c.running())
+            .map(|c| c.service)
+            .collect();
+        record.up = still.is_empty();
+        record.smoke = Some(Smoke { ok: true, ..Smoke::default() });
+        record.problems.extend(still.into_iter().map(|s| format!("{s} runs, and did not before")));
+        return Ok(());
+    }
+    let mut services = target.running.clone();
+    services.extend(ctx.facts.data_services.iter().cloned());
+    let cancel = smoke::never();
+    let (deploy, smoked) = std::thread::scope(|scope| {
+        let smoked = scope.spawn(|| smoke::run(ctx, "rollback", Patience::of(ctx.config), &cancel, &|_| {}));
+        let deploy = up::prove(ctx, "rollback", &services, &cancel);
+        if !deploy.as_ref().is_ok_and(|d| d.up) {
+            smoke::raise(&cancel);
+        }
+        (deploy, smoked.join())
+    });
+    let deploy = deploy?;
+    record.up = deploy.up;
+    record.problems.extend(deploy.problems);
+    let smoked = smoked.map_err(|_| crate::error::anyhow!("the second smoke died"))??;
+    if let Some(baseline) = given.baseline {
+        record.not_green_again = smoke::lost(baseline, &smoked);
+    } else {
+        record.not_green_again = smoked.checks.iter().filter(|c| !c.ok).map(|c| c.name.clone()).collect();
+    }
+    if !record.not_green_again.is_empty() {
+        record.problems.push(format!("not good again: {}", record.not_green_again.join(", ")));
+    }
+    record.smoke = Some(smoked);
+    Ok(())
+}
+
+/// After the service is back: what was written since the fence is counted and dumped.
+fn set_aside(
+    ctx: &Ctx<'_>,
+    given: &Given<'_>,
+    admin: &mut Psql,
+    fence_record: &Fence,
+    failed: &str,
+    record: &mut Rollback,
+) -> Result<()> {
+    if postgres::database(admin, failed)?.is_none() {
+        record.problems.push(format!("the failed database {failed} is not there"));
+        return Ok(());
+    }
+    record.failed_database = Some(failed.into());
+    postgres::allow_connections(admin, failed, false)?;
+    postgres::end_sessions(admin, failed, Duration::from_secs(30))?;
+    ctx.events.note("rollback", format!("service is back; counting and dumping what was set aside in {failed}"));
+    record.set_aside = ctx.act("rollback", "count rows set aside", json!({ "database": failed }), || {
+        let rows = aside::count(ctx, "rollback", admin, failed, given.clone_sums, &fence_record.xid)?;
+        let tables = rows.len();
+        Ok((rows, json!({ "tables": tables })))
+    })?;
+    record.failed_dump = Some(aside::dump(ctx, "rollback", admin, failed)?);
+    Ok(())
+}

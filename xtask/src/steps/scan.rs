@@ -1,0 +1,136 @@
+//! P5: secrets in what is about to be released, and what the image build would
+//! bake in. Findings name file, line and kind, never the value.
+
+use crate::acts::Ctx;
+use crate::error::Result;
+use crate::evidence::records::Finding;
+use crate::lkg::LastKnownGood;
+use crate::redact::scan_text;
+use crate::stand::Stand;
+use crate::stand::git::Dirt;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Larger files are data, not source.
+const LARGEST: u64 = 1 << 20;
+
+pub struct Scan {
+    pub files: u64,
+    pub findings: Vec<Finding>,
+    pub context: Vec<String>,
+}
+
+/// Scans tracked changes since the last known good release and untracked files.
+pub fn run(ctx: &Ctx<'_>, stand: &Stand, last: Option<&LastKnownGood>, dirt: &Dirt) -> Result<Scan> {
+    let base = last.map(|l| l.commit.as_str()).filter(|c| stand.has_object(c).unwrap_or(false));
+    let mut files = stand.changed_since(base)?;
+    let tracked = files.len();
+    files.extend(dirt.untracked.iter().cloned());
+    let mut scan = Scan { files: 0, findings: Vec::new(), context: baked_in(&ctx.config.repo) };
+    for (number, file) in files.iter().enumerate() {
+        scan.files += 1;
+        let Some(text) = read(&ctx.config.repo.join(file)) else { continue };
+        let found = scan_text(&text);
+        if found.is_empty() {
+            continue;
+        }
+        let untracked = number >= tracked;
+        // What the last known good release had already is its baseline, kind by kind.
+        let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+        if let Some(base) = base
+            && let Some(old) = stand.blob(base, file)?
+        {
+            for finding in scan_text(&String::from_utf8_lossy(&old)) {
+                *known.entry(finding.kind).or_default() += 1;
+            }
+        }
+        for finding in found {
+            let allowance = known.entry(finding.kind).or_default();
+            let before = *allowance > 0;
+            *allowance = allowance.saturating_sub(1);
+            scan.findings.push(Finding {
+                file: file.clone(),
+                line: finding.line,
+                kind: finding.kind.into(),
+                hard: finding.hard,
+                new: untracked || (base.is_some() && !before),
+            });
+        }
+    }
+    let log = ctx.run.log("precheck")?;
+    log.say(&format!("secret scan: {} files, {} findings", scan.files, scan.findings.len()));
+    Ok(scan)
+}
+
+/// The text of a source file; none for binary, large or vanished ones.
+fn read(path: &Path) -> Option<String> {
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    if !meta.is_file() || meta.len() > LARGEST {
+        return None;
+    }
+    let bytes = std::fs::read(path).ok()?;
+    (!bytes[..bytes.len().min(8000)].contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What lies in the build context and has no business in an image, as lines for `.dockerignore`.
+fn baked_in(repo: &Path) -> Vec<String> {
+    let ignore = std::fs::read_to_string(repo.join(".dockerignore")).unwrap_or_default();
+    let mut suspects = vec![".git", "ops/_local", "ops/_backups", "target"]
+        .into_iter()
+        .map(String::from)
+        .collect::<Vec<_>>();
+    suspects.extend(crate::acts::code::env_files(repo));
+    suspects.retain(|s| repo.join(s).exists() && !excluded(&ignore, s));
+    suspects
+}
+
+/// Does a `.dockerignore` keep this path out? The last rule that matches decides.
+fn excluded(ignore: &str, path: &str) -> bool {
+    let mut out = false;
+    for rule in ignore.trim_start_matches('\u{feff}').lines() {
+        let rule = rule.trim();
+        if rule.is_empty() || rule.starts_with('#') {
+            continue;
+        }
+        let (rule, hides) = rule.strip_prefix('!').map_or((rule, true), |r| (r, false));
+        let rule = rule.trim_start_matches('/').trim_end_matches('/').trim_end_matches("/**");
+        let parents = Path::new(path).ancestors().filter(|p| !p.as_os_str().is_empty());
+        let matches = |p: &Path| {
+            let text = p.to_string_lossy();
+            glob::Pattern::new(rule).is_ok_and(|g| g.matches(&text)) || rule.strip_prefix("**/").is_some_and(|r| {
+                glob::Pattern::new(r).is_ok_and(|g| p.file_name().is_some_and(|n| g.matches(&n.to_string_lossy())))
+            })
+        };
+        if parents.into_iter().any(matches) {
+            out = hides;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockerignore_rules_are_read_as_docker_reads_them() {
+        let ignore = "# x\n.git\nops/\n**/*.dump\n.env*\n!.env.example\n";
+        assert!(excluded(ignore, ".git"));
+        assert!(excluded(ignore, "ops/_backups"));
+        assert!(excluded(ignore, ".env.docker"));
+        assert!(!excluded(ignore, ".env.example"));
+        assert!(!excluded(ignore, "target"));
+        assert!(excluded("ops/_local/**\n", "ops/_local"));
+        assert!(!excluded("", ".git"));
+    }
+
+    #[test]
+    fn binary_and_large_files_are_not_text() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("b"), b"a\0b").unwrap();
+        std::fs::write(dir.path().join("t"), "text").unwrap();
+        assert!(read(&dir.path().join("b")).is_none());
+        assert_eq!(read(&dir.path().join("t")).as_deref(), Some("text"));
+        assert!(read(&dir.path().join("none")).is_none());
+    }
+}
