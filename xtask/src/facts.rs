@@ -157,7 +157,8 @@ fn chosen(
     name: &str,
     origins: &mut BTreeMap<String, String>,
 ) -> Vec<String> {
-    let (list, origin) = if configured.is_empty() { (found, "compose") } else { (configured.to_vec(), "config") };
+    let (list, origin) =
+        if configured.is_empty() { (found, "compose") } else { (configured.to_vec(), "config") };
     origins.insert(name.into(), origin.into());
     list
 }
@@ -202,7 +203,8 @@ fn worker_app(
 
 fn database(config: &Config, model: &Model, origins: &mut BTreeMap<String, String>) -> (String, String) {
     let env = model.environment(&config.database.service);
-    let of = |name: &str| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).filter(|v| !v.is_empty());
+    let of =
+        |name: &str| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).filter(|v| !v.is_empty());
     let user = of("POSTGRES_USER").unwrap_or_else(|| "postgres".into());
     // The public image falls back to the user's name.
     let name = of("POSTGRES_DB").unwrap_or_else(|| user.clone());

@@ -94,7 +94,9 @@ impl Store {
     /// After going back to a state of which no release is known.
     pub fn clear_last(&self) -> Result<()> {
         match std::fs::remove_file(self.file()) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).context("remove last_known_good.json"),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).context("remove last_known_good.json")
+            }
             _ => Ok(()),
         }
     }

@@ -155,9 +155,13 @@ impl Plan {
         let way_back = way_back(facts, &inputs, rollback_enabled);
         let mut warnings = Vec::new();
         if facts.mounts.values().next().is_some()
-            && inputs.last.as_ref().is_some_and(|last| last.commit != inputs.commit && last.head != inputs.commit)
+            && inputs
+                .last
+                .as_ref()
+                .is_some_and(|last| last.commit != inputs.commit && last.head != inputs.commit)
         {
-            warnings.push("services mount the checkout: its code is live already, before this release".into());
+            warnings
+                .push("services mount the checkout: its code is live already, before this release".into());
         }
         let disk_needed_bytes = bytes * 5 / 2;
         let expected = 3_000 + 4_000 + bytes / 250_000 + inputs.tables * 3 / 2;
@@ -199,7 +203,14 @@ impl Plan {
     }
 
     /// The plan of a command that is one step.
-    pub fn single(command: &str, config: &Config, facts: &Facts, rid: &str, time: &str, step: Planned) -> Plan {
+    pub fn single(
+        command: &str,
+        config: &Config,
+        facts: &Facts,
+        rid: &str,
+        time: &str,
+        step: Planned,
+    ) -> Plan {
         Plan {
             schema: crate::evidence::SCHEMA,
             canon: crate::evidence::CANON.into(),
@@ -233,7 +244,8 @@ impl Plan {
 }
 
 fn steps(config: &Config, facts: &Facts, waivers: &Waivers, inputs: &Inputs, rollback: bool) -> Vec<Planned> {
-    let step = |step: &str, does: String, skipped: Option<String>| Planned { step: step.into(), does, skipped };
+    let step =
+        |step: &str, does: String, skipped: Option<String>| Planned { step: step.into(), does, skipped };
     let data = facts.data_services.join(", ");
     let apps = facts.app_services.join(", ");
     let nothing = "no migration is listed in [migrate] files".to_string();
@@ -257,13 +269,18 @@ fn steps(config: &Config, facts: &Facts, waivers: &Waivers, inputs: &Inputs, rol
         ),
         step("ready", "images, source, override and database can go back".into(), None),
         step("change", format!("stop {apps}; fence and clone {}", facts.database), None),
-        step("migrate", format!("{} files, {} verifications", inputs.migrations.len(), inputs.verify.len()), migrate),
+        step(
+            "migrate",
+            format!("{} files, {} verifications", inputs.migrations.len(), inputs.verify.len()),
+            migrate,
+        ),
         step("deploy", format!("up {apps}, {} s soak", config.deploy.soak_s), None),
         step("smoke", format!("{} checks side by side", smoke_names(config, facts).len()), None),
         step(
             "rollback",
             "only on failure: fence, swap the clone in, previous images and source, smoke".into(),
-            (!rollback).then(|| waivers.no_rollback.clone().unwrap_or_else(|| config.rollback.reason.clone())),
+            (!rollback)
+                .then(|| waivers.no_rollback.clone().unwrap_or_else(|| config.rollback.reason.clone())),
         ),
     ]
 }

@@ -40,7 +40,8 @@ impl Sample {
         std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         let mut options = fs_extra::dir::CopyOptions::new();
         options.content_only = true;
-        fs_extra::dir::copy(home.join("stand"), dir, &options).with_context(|| format!("copy the sample to {}", dir.display()))?;
+        fs_extra::dir::copy(home.join("stand"), dir, &options)
+            .with_context(|| format!("copy the sample to {}", dir.display()))?;
         let repo = fsx::absolute(dir)?;
         let port = free_port()?;
         let project = format!("ffdemo-{port}");
@@ -86,11 +87,28 @@ impl Sample {
     /// Ends the stand and removes what it made: containers, volumes, images, the previous source.
     pub fn remove(&self, exec: &Exec) -> Result<()> {
         let stop = Invocation::new("docker")
-            .args(["compose", "-p", &self.project, "down", "-v", "--remove-orphans", "--rmi", "local", "-t", "5"])
+            .args([
+                "compose",
+                "-p",
+                &self.project,
+                "down",
+                "-v",
+                "--remove-orphans",
+                "--rmi",
+                "local",
+                "-t",
+                "5",
+            ])
             .cwd(&self.repo)
             .timeout(Duration::from_secs(180));
         let stopped = exec.run(&stop)?;
-        let list = Invocation::new("docker").args(["image", "ls", "-q", "--filter", &format!("reference={}-*", self.project)]);
+        let list = Invocation::new("docker").args([
+            "image",
+            "ls",
+            "-q",
+            "--filter",
+            &format!("reference={}-*", self.project),
+        ]);
         let images = exec.run(&list)?.text();
         let ids: Vec<&str> = images.split_whitespace().collect();
         if !ids.is_empty() {
@@ -110,7 +128,8 @@ impl Sample {
         let first = self.git(exec, &["rev-list", "--max-parents=0", "HEAD"])?;
         self.git(exec, &["checkout", "-q", first.trim(), "--", "."])?;
         // Files that only later versions have.
-        let added = self.git(exec, &["diff", "--name-only", "--diff-filter=A", "-z", first.trim(), "HEAD"])?;
+        let added =
+            self.git(exec, &["diff", "--name-only", "--diff-filter=A", "-z", first.trim(), "HEAD"])?;
         for file in added.split('\0').filter(|f| !f.is_empty()) {
             self.git(exec, &["rm", "-q", "-f", "--ignore-unmatch", file])?;
         }
@@ -134,7 +153,8 @@ impl Sample {
         let mut made: Vec<(String, String)> = Vec::new();
         for name in [".env", ".env.docker"] {
             let template = self.repo.join(format!("{name}.example"));
-            let text = std::fs::read_to_string(&template).with_context(|| format!("read {}", template.display()))?;
+            let text =
+                std::fs::read_to_string(&template).with_context(|| format!("read {}", template.display()))?;
             let mut out = String::new();
             for line in text.lines() {
                 match line.split_once("=__GENERATE__") {
@@ -146,7 +166,9 @@ impl Sample {
                         out.push_str(&format!("{key}={value}\n"));
                         made.push((key.into(), value));
                     }
-                    None => out.push_str(&format!("{}\n", line.replace("__API_PORT__", &self.port.to_string()))),
+                    None => {
+                        out.push_str(&format!("{}\n", line.replace("__API_PORT__", &self.port.to_string())))
+                    }
                 }
             }
             if name == ".env" {
@@ -167,7 +189,8 @@ fn free_port() -> Result<u16> {
 /// 32 letters and digits of the system's own randomness.
 fn random() -> Result<String> {
     let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes).map_err(|e| Fault::new("the system gives no random numbers").why(e.to_string()))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Fault::new("the system gives no random numbers").why(e.to_string()))?;
     const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     Ok(bytes.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect())
 }

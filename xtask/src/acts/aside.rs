@@ -32,7 +32,14 @@ struct Count {
 
 /// Counts per table: at the fence, now, written since, and whether the table was rewritten; none
 /// of them alone tells the truth. Tables in which nothing moved are left out.
-pub fn count(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, at_fence: Option<&Sums>, xid: &str) -> Result<Vec<SetAside>> {
+pub fn count(
+    ctx: &Ctx<'_>,
+    step: &str,
+    admin: &mut Psql,
+    failed: &str,
+    at_fence: Option<&Sums>,
+    xid: &str,
+) -> Result<Vec<SetAside>> {
     let pg = ctx.pg(step)?;
     let app = ctx.app("aside");
     let mut psql = fence::with_door_open(admin, failed, &app, |_| pg.session(failed, &app))?;
@@ -43,10 +50,7 @@ pub fn count(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, at_fence
         LIMIT,
     )?;
     // As distances from the next transaction id: correct across a wraparound.
-    let age = psql.value(&format!(
-        "SELECT age(({}::numeric % 4294967296)::text::xid)",
-        literal(xid)
-    ))?;
+    let age = psql.value(&format!("SELECT age(({}::numeric % 4294967296)::text::xid)", literal(xid)))?;
     let age = age.context("the age of the fence")?;
     let mut counts = BTreeMap::new();
     for group in tables.chunks(50) {
@@ -73,7 +77,9 @@ pub fn count(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, at_fence
             written_since: count.map(|c| c.since),
             rewritten: before.is_some_and(|b| b.filenode != table.filenode),
         };
-        let moved = aside.written_since != Some(0) || aside.rewritten || (at_fence.is_some() && aside.at_fence != aside.now);
+        let moved = aside.written_since != Some(0)
+            || aside.rewritten
+            || (at_fence.is_some() && aside.at_fence != aside.now);
         if moved {
             found.push(aside);
         }
@@ -81,7 +87,13 @@ pub fn count(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, at_fence
     for (name, before) in at_fence.into_iter().flatten() {
         if name != "pg_largeobject" && !tables.iter().any(|t| &t.name == name) {
             let at_fence = Some(before.rows);
-            found.push(SetAside { table: name.clone(), at_fence, now: None, written_since: None, rewritten: true });
+            found.push(SetAside {
+                table: name.clone(),
+                at_fence,
+                now: None,
+                written_since: None,
+                rewritten: true,
+            });
         }
     }
     Ok(found)
@@ -117,14 +129,19 @@ fn stream(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, path: &Path
     let app = ctx.app("dump-failed");
     let mut writer = HashingFile::create(path)?;
     // pg_dump connects once; the door is closed behind it by a thread that sees it inside.
-    let call = pg.dump(failed, &app, None, ctx.config.backup.compression, ctx.config.backup.lock_wait_s, LIMIT);
+    let call =
+        pg.dump(failed, &app, None, ctx.config.backup.compression, ctx.config.backup.lock_wait_s, LIMIT);
     postgres::allow_connections(admin, failed, true)?;
     let result = std::thread::scope(|scope| {
         let dumping = scope.spawn(|| {
             let mut sink = |bytes: &[u8]| writer.write(bytes);
             pg.stand.exec.run_with(&call, None, &mut sink)
         });
-        let inside = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = {} AND application_name = {}", literal(failed), literal(&app));
+        let inside = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = {} AND application_name = {}",
+            literal(failed),
+            literal(&app)
+        );
         while !dumping.is_finished() {
             match admin.value(&inside) {
                 Ok(Some(n)) if n != "0" => break,
@@ -152,7 +169,12 @@ pub struct HashingFile {
 impl HashingFile {
     pub fn create(path: &Path) -> Result<HashingFile> {
         use sha2::Digest;
-        Ok(HashingFile { path: path.into(), file: fsx::private_file(path)?, hasher: sha2::Sha256::new(), bytes: 0 })
+        Ok(HashingFile {
+            path: path.into(),
+            file: fsx::private_file(path)?,
+            hasher: sha2::Sha256::new(),
+            bytes: 0,
+        })
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {

@@ -25,7 +25,13 @@ pub fn trees_root(config: &crate::config::Config) -> PathBuf {
 }
 
 /// Decides where this release goes back to. Changes nothing but objects of git.
-pub fn decide(ctx: &Ctx<'_>, last: Option<&LastKnownGood>, head: &str, dirt: &Dirt, clone: &str) -> Result<Target> {
+pub fn decide(
+    ctx: &Ctx<'_>,
+    last: Option<&LastKnownGood>,
+    head: &str,
+    dirt: &Dirt,
+    clone: &str,
+) -> Result<Target> {
     let stand = ctx.stand("ready")?;
     let facts = ctx.facts;
     let running: Vec<String> = facts
@@ -53,7 +59,8 @@ pub fn decide(ctx: &Ctx<'_>, last: Option<&LastKnownGood>, head: &str, dirt: &Di
         }
     }
     let mounts: Vec<(String, String)> = facts.mounts.iter().map(|(s, t)| (s.clone(), t.clone())).collect();
-    let tree = (!mounts.is_empty() && kind != "stopped").then(|| trees_root(ctx.config).join(&commit[..commit.len().min(12)]));
+    let tree = (!mounts.is_empty() && kind != "stopped")
+        .then(|| trees_root(ctx.config).join(&commit[..commit.len().min(12)]));
     Ok(Target {
         rid: ctx.run.rid.clone(),
         id: ctx.id.into(),
@@ -103,7 +110,9 @@ pub fn env_files(dir: &Path) -> Vec<String> {
     entries
         .filter(|e| e.file_type().is_ok_and(|t| t.is_file()))
         .map(|e| e.file_name().to_string_lossy().into_owned())
-        .filter(|n| n == ".env" || (n.starts_with(".env.") && !n.ends_with(".example") && !n.ends_with(".sample")))
+        .filter(|n| {
+            n == ".env" || (n.starts_with(".env.") && !n.ends_with(".example") && !n.ends_with(".sample"))
+        })
         .collect()
 }
 
@@ -140,7 +149,8 @@ fn share(repo: &Path, tree: &Path, patterns: &[String]) -> Result<()> {
             {
                 let to = tree.join(relative);
                 if let Some(parent) = to.parent() {
-                    std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+                    std::fs::create_dir_all(parent)
+                        .with_context(|| format!("create {}", parent.display()))?;
                 }
                 copy_file(&path, &to)?;
             }
@@ -273,7 +283,8 @@ pub fn remove_unused_trees(ctx: &Ctx<'_>, step: &str, keep: &[PathBuf]) -> Resul
         return Ok(Vec::new());
     }
     let stand = ctx.stand(step)?;
-    let used: Vec<String> = stand.containers()?.iter().flat_map(|c| c.binds.clone()).map(|b| b.source).collect();
+    let used: Vec<String> =
+        stand.containers()?.iter().flat_map(|c| c.binds.clone()).map(|b| b.source).collect();
     let mut removed = Vec::new();
     for entry in std::fs::read_dir(&root).with_context(|| format!("list {}", root.display()))?.flatten() {
         let path = entry.path();

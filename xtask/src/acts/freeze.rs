@@ -23,7 +23,10 @@ pub struct Frozen {
 /// Copies the queue keys aside, after the workers stopped.
 pub fn freeze(ctx: &Ctx<'_>, step: &str) -> Result<Frozen> {
     let Some(broker) = ctx.facts.broker(ctx.config) else {
-        return Ok(Frozen { keys: Vec::new(), note: "no Redis runs in this stand: queues are left as they are".into() });
+        return Ok(Frozen {
+            keys: Vec::new(),
+            note: "no Redis runs in this stand: queues are left as they are".into(),
+        });
     };
     let stand = ctx.stand(step)?;
     let version = stand.redis_version(&broker)?;
@@ -33,8 +36,10 @@ pub fn freeze(ctx: &Ctx<'_>, step: &str) -> Result<Frozen> {
     }
     ctx.act(step, "freeze queues", json!({ "patterns": ctx.config.rollback.queue_keys }), || {
         let keys = stand.redis_keys(&broker, &ctx.config.rollback.queue_keys)?;
-        let commands: Vec<String> =
-            keys.iter().map(|k| format!("COPY {} {} REPLACE", quoted(k), quoted(&frozen(ctx.id, k)))).collect();
+        let commands: Vec<String> = keys
+            .iter()
+            .map(|k| format!("COPY {} {} REPLACE", quoted(k), quoted(&frozen(ctx.id, k))))
+            .collect();
         if !commands.is_empty() {
             stand.redis(&broker, &commands)?;
         }

@@ -65,7 +65,13 @@ impl<'a> Ctx<'a> {
     }
 
     /// Journals an act around work.
-    pub fn act<T>(&self, step: &str, act: &str, about: Value, work: impl FnOnce() -> Result<(T, Value)>) -> Result<T> {
+    pub fn act<T>(
+        &self,
+        step: &str,
+        act: &str,
+        about: Value,
+        work: impl FnOnce() -> Result<(T, Value)>,
+    ) -> Result<T> {
         self.run.journal.act(step, act, about, work)
     }
 

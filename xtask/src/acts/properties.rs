@@ -16,7 +16,9 @@ pub fn statements(script: &str, from: &str, to: &str) -> Vec<String> {
             current.clear();
             continue;
         }
-        if !wanted || (current.is_empty() && (line.is_empty() || line.starts_with("--") || line.starts_with('\\'))) {
+        if !wanted
+            || (current.is_empty() && (line.is_empty() || line.starts_with("--") || line.starts_with('\\')))
+        {
             continue;
         }
         current.push_str(line);
@@ -39,7 +41,9 @@ fn header_wanted(header: &str, from: &str) -> bool {
     let kind = fields.next().and_then(|f| f.strip_prefix("Type: ")).unwrap_or_default();
     match kind {
         "DATABASE" | "DATABASE PROPERTIES" => name == from,
-        "ACL" | "COMMENT" | "SECURITY LABEL" => name == format!("DATABASE {from}") || name == format!("DATABASE {}", ident(from)),
+        "ACL" | "COMMENT" | "SECURITY LABEL" => {
+            name == format!("DATABASE {from}") || name == format!("DATABASE {}", ident(from))
+        }
         _ => false,
     }
 }

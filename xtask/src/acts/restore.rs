@@ -91,7 +91,9 @@ fn send(ctx: &Ctx<'_>, step: &str, pg: &Pg, archive: &Path, remote: &str) -> Res
     finished.success("copy the dump into the database container", Lane::A)?;
     let state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if state.1 != size {
-        return Err(Fault::new(format!("only {} of {size} bytes of the dump were read", state.1)).lane(Lane::A).into());
+        return Err(Fault::new(format!("only {} of {size} bytes of the dump were read", state.1))
+            .lane(Lane::A)
+            .into());
     }
     Ok(fsx::hex(&state.0.clone().finalize()))
 }
@@ -104,16 +106,20 @@ fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str) -> Result<V
     Ok(properties::statements(&finished.text(), from, from))
 }
 
-fn load(ctx: &Ctx<'_>, step: &str, pg: &Pg, side: &str, remote: &str, extensions: &[Extension]) -> Result<()> {
+fn load(
+    ctx: &Ctx<'_>,
+    step: &str,
+    pg: &Pg,
+    side: &str,
+    remote: &str,
+    extensions: &[Extension],
+) -> Result<()> {
     let exec = &pg.stand.exec;
     let list = exec.run(&pg.contents(&ctx.app("contents"), remote))?;
     let list = list.success("the dump's table of contents cannot be read", Lane::C)?.text();
     let foreign: Vec<&Extension> = extensions.iter().filter(|e| e.name != "plpgsql").collect();
-    let schemas: Vec<String> = foreign
-        .iter()
-        .map(|e| e.schema.clone())
-        .filter(|s| s != "public" && s != "pg_catalog")
-        .collect();
+    let schemas: Vec<String> =
+        foreign.iter().map(|e| e.schema.clone()).filter(|s| s != "public" && s != "pg_catalog").collect();
     let contents = split_contents(&list, &schemas);
     let restore = |part: &str, jobs: usize| -> Result<()> {
         let remote_list = format!("{remote}.list");
@@ -215,7 +221,8 @@ pub fn compare(ctx: &Ctx<'_>, step: &str, side: &str, source: &Source) -> Result
 pub fn sums_of_closed(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, database: &str) -> Result<Sums> {
     let pg = ctx.pg(step)?;
     let app = ctx.app("sums");
-    let mut sessions = fence::with_door_open(admin, database, &app, |_| sums::open(&pg, database, &app, None, 2))?;
+    let mut sessions =
+        fence::with_door_open(admin, database, &app, |_| sums::open(&pg, database, &app, None, 2))?;
     let tick = |done, total| ctx.progress(step, "summing the clone", done, Some(total));
     sums::take(&mut sessions, &tick)
 }

@@ -52,7 +52,10 @@ impl Splitter {
         if let Some(header) = line.strip_prefix("-- Name: ") {
             self.close();
             self.key = Some(key(header));
-        } else if !line.is_empty() && line != "--" && !line.starts_with('\\') && !line.starts_with("-- PostgreSQL database dump")
+        } else if !line.is_empty()
+            && line != "--"
+            && !line.starts_with('\\')
+            && !line.starts_with("-- PostgreSQL database dump")
         {
             // `\restrict` carries a random word; the settings before objects are those of the session.
             self.text.push_str(line);
@@ -82,7 +85,8 @@ impl Splitter {
 fn key(header: &str) -> String {
     let mut parts = header.split("; ");
     let name = parts.next().unwrap_or_default();
-    let mut field = |prefix: &str| parts.next().and_then(|p| p.strip_prefix(prefix)).unwrap_or("-").to_string();
+    let mut field =
+        |prefix: &str| parts.next().and_then(|p| p.strip_prefix(prefix)).unwrap_or("-").to_string();
     let (kind, schema, owner) = (field("Type: "), field("Schema: "), field("Owner: "));
     let schema = if schema == "-" { String::new() } else { format!("{schema}.") };
     let owner = if owner == "-" { String::new() } else { format!(" (owner {owner})") };
@@ -99,7 +103,8 @@ pub fn differences(source: &Objects, copy: &Objects) -> Vec<String> {
             Some(_) => {}
         }
     }
-    found.extend(copy.keys().filter(|n| !source.contains_key(*n)).map(|n| format!("{n} is only in the copy")));
+    found
+        .extend(copy.keys().filter(|n| !source.contains_key(*n)).map(|n| format!("{n} is only in the copy")));
     found
 }
 
@@ -143,7 +148,13 @@ pub fn sequences_behind(source: &[Sequence], copy: &[Sequence]) -> Vec<String> {
         Some(other) => match (s.last, other.last) {
             (None, _) => false,
             (Some(_), None) => true,
-            (Some(was), Some(now)) => if s.step < 0 { now > was } else { now < was },
+            (Some(was), Some(now)) => {
+                if s.step < 0 {
+                    now > was
+                } else {
+                    now < was
+                }
+            }
         },
     };
     source.iter().filter(|s| behind(s)).map(|s| format!("sequence {} is behind", s.name)).collect()
@@ -171,7 +182,10 @@ mod tests {
     #[test]
     fn the_same_objects_in_another_order_are_equal() {
         let a = objects(ONE);
-        assert_eq!(a.keys().collect::<Vec<_>>(), ["FUNCTION crm.f(int) (owner admin)", "TABLE crm.t (owner admin)"]);
+        assert_eq!(
+            a.keys().collect::<Vec<_>>(),
+            ["FUNCTION crm.f(int) (owner admin)", "TABLE crm.t (owner admin)"]
+        );
         let other = objects(&ONE.replace("abc", "xyz").replace("SET default_tablespace = '';\n", ""));
         assert!(differences(&a, &other).is_empty());
     }
@@ -181,7 +195,10 @@ mod tests {
         let a = objects(ONE);
         let b = objects(&ONE.replace("a integer", "a bigint"));
         assert_eq!(differences(&a, &b), ["TABLE crm.t (owner admin) is defined otherwise"]);
-        let c = objects(&ONE.replace("Schema: crm; Owner: admin\n--\n\nCREATE TABLE", "Schema: crm; Owner: eve\n--\n\nCREATE TABLE"));
+        let c = objects(&ONE.replace(
+            "Schema: crm; Owner: admin\n--\n\nCREATE TABLE",
+            "Schema: crm; Owner: eve\n--\n\nCREATE TABLE",
+        ));
         assert_eq!(differences(&a, &c).len(), 2);
     }
 

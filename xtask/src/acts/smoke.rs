@@ -147,10 +147,11 @@ fn worker_checks(
     tell: &(dyn Fn(Check) -> Check + Sync),
 ) -> Vec<Check> {
     let names = crate::plan::smoke_names(ctx.config, ctx.facts);
-    let asked: Vec<(&str, &str)> = [("ping", "worker ping"), ("tasks", "worker tasks"), ("round_trip", "task round trip")]
-        .into_iter()
-        .filter(|(_, name)| names.iter().any(|n| n == name))
-        .collect();
+    let asked: Vec<(&str, &str)> =
+        [("ping", "worker ping"), ("tasks", "worker tasks"), ("round_trip", "task round trip")]
+            .into_iter()
+            .filter(|(_, name)| names.iter().any(|n| n == name))
+            .collect();
     if asked.is_empty() {
         return Vec::new();
     }
@@ -169,13 +170,21 @@ fn worker_checks(
     loop {
         let found = stand.containers();
         let container = match found {
-            Ok(list) => list.into_iter().find(|c| c.service == ctx.config.smoke.worker_service && c.running()),
+            Ok(list) => {
+                list.into_iter().find(|c| c.service == ctx.config.smoke.worker_service && c.running())
+            }
             Err(error) => return all(&format!("{error:#}")),
         };
         let left = patience.limit.saturating_sub(start.elapsed());
         if let Some(container) = container {
             let checks: Vec<&str> = asked.iter().map(|(check, _)| *check).collect();
-            let call = stand.probe(&container, app, &checks, &ctx.config.smoke.tasks, left.max(Duration::from_secs(1)));
+            let call = stand.probe(
+                &container,
+                app,
+                &checks,
+                &ctx.config.smoke.tasks,
+                left.max(Duration::from_secs(1)),
+            );
             let outcome = stand.exec.run(&call);
             // A container that died under the question is asked again in its next life.
             let lines = match &outcome {
@@ -186,7 +195,8 @@ fn worker_checks(
             if !again || start.elapsed() >= patience.limit || exec.stopped() {
                 let why = match &outcome {
                     Ok(finished) => {
-                        let last = finished.stderr.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("no answer");
+                        let last =
+                            finished.stderr.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("no answer");
                         format!("{}: {last}", finished.ended)
                     }
                     Err(error) => format!("{error:#}"),
@@ -265,7 +275,10 @@ mod tests {
     #[test]
     fn a_missing_column_is_recognised_in_any_of_its_shapes() {
         let of = |text: &str| sqlstate_in(text);
-        assert_eq!(of("psycopg2.errors.UndefinedColumn: column \"x\" does not exist").as_deref(), Some("42703"));
+        assert_eq!(
+            of("psycopg2.errors.UndefinedColumn: column \"x\" does not exist").as_deref(),
+            Some("42703")
+        );
         assert_eq!(of("relation \"orders\" does not exist").as_deref(), Some("42P01"));
         assert_eq!(of("ERROR: 42P01").as_deref(), Some("42P01"));
         assert_eq!(of("database \"x\" does not exist"), None);

@@ -94,7 +94,10 @@ pub fn take(sessions: &mut [Psql], tick: &(dyn Fn(u64, u64) + Sync)) -> Result<S
                 })
             })
             .collect();
-        workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(anyhow!("a summing thread died")))).collect()
+        workers
+            .into_iter()
+            .map(|w| w.join().unwrap_or_else(|_| Err(anyhow!("a summing thread died"))))
+            .collect()
     });
     results.into_iter().collect::<Result<()>>()?;
     let (mut sums, _) = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -151,7 +154,9 @@ pub fn differences(source: &Sums, copy: &Sums) -> Vec<String> {
             Some(_) => {}
         }
     }
-    found.extend(copy.keys().filter(|n| !source.contains_key(*n)).map(|n| format!("table {n} is only in the copy")));
+    found.extend(
+        copy.keys().filter(|n| !source.contains_key(*n)).map(|n| format!("table {n} is only in the copy")),
+    );
     found
 }
 

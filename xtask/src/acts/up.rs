@@ -36,7 +36,11 @@ pub fn prove(ctx: &Ctx<'_>, step: &str, services: &[String], cancel: &Arc<Atomic
             if stopped {
                 problems.push("not waited for any longer".into());
             } else if late && problems.is_empty() {
-                problems.push(format!("not up within {} s: {}", limit.as_secs(), watch.waiting_for(&now).join(", ")));
+                problems.push(format!(
+                    "not up within {} s: {}",
+                    limit.as_secs(),
+                    watch.waiting_for(&now).join(", ")
+                ));
             }
             return Ok(record(&now, soak, problems));
         }

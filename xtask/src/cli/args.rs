@@ -138,7 +138,11 @@ pub struct Release {
 /// A flag that weakens a gate is worth a sentence.
 fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text.chars().count() < 3 { Err("say why, in a few words: it stands in the summary".into()) } else { Ok(text.into()) }
+    if text.chars().count() < 3 {
+        Err("say why, in a few words: it stands in the summary".into())
+    } else {
+        Ok(text.into())
+    }
 }
 
 #[derive(Debug, Args)]

@@ -20,7 +20,10 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         // What the stand itself says, where one is to be found.
         if let Ok(facts) = crate::facts::gather(start.stand, start.config) {
             screen.data(&format!("\n# from the stand\napp_services = {:?}\n", facts.app_services));
-            screen.data(&format!("data_services = {:?}\nbase_url = {:?}\n", facts.data_services, facts.base_url));
+            screen.data(&format!(
+                "data_services = {:?}\nbase_url = {:?}\n",
+                facts.data_services, facts.base_url
+            ));
             screen.data(&format!("database = {:?}\nworker_app = {:?}\n", facts.database, facts.worker_app));
             for (fact, origin) in &facts.origins {
                 screen.data(&format!("# {fact}: {origin}\n"));

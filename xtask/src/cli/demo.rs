@@ -15,7 +15,10 @@ use crate::sample::Sample;
 
 pub fn run(global: &Global, args: &Demo, screen: &Screen) -> Result<Exit> {
     let exec = Exec::new(Redactor::new(), Interrupt::default()).shielded();
-    let scratch = tempfile::Builder::new().prefix("foxproflow-demo-").tempdir().context("create a temporary directory")?;
+    let scratch = tempfile::Builder::new()
+        .prefix("foxproflow-demo-")
+        .tempdir()
+        .context("create a temporary directory")?;
     // A space and Cyrillic letters: paths as operators have them.
     let dir = args.dir.clone().unwrap_or_else(|| scratch.path().join("лис demo"));
     screen.say(&format!("{} a copy of the sample stand in {}\n", screen.paint.bold("demo:"), dir.display()));
@@ -43,21 +46,26 @@ fn acts(exec: &Exec, sample: &Sample, args: &Demo, screen: &Screen) -> Result<Ex
     act("1 of 2: a good release, the first one on this stand");
     let good = one(sample, screen)?;
     if good.exit != Exit::Pass {
-        return Err(Fault::new("the good release did not pass").why(format!("exit {}", good.exit.code())).into());
+        return Err(Fault::new("the good release did not pass")
+            .why(format!("exit {}", good.exit.code()))
+            .into());
     }
     act(&format!("2 of 2: version `{}` is broken; it must roll back, code and database", args.bad));
     sample.version(exec, &args.bad)?;
     let bad = one(sample, screen)?;
-    let expected = bad.summary.as_ref().is_some_and(|s| s.verdict == Verdict::Fail)
-        && matches!(bad.exit, Exit::FailRolledBack | Exit::FailUnchanged);
-    if !expected {
+    // An image that does not build fails before the stand is touched.
+    let wanted = if args.bad == "bad-image" { Exit::FailUnchanged } else { Exit::FailRolledBack };
+    let failed = bad.summary.as_ref().is_some_and(|s| s.verdict == Verdict::Fail);
+    if !failed || bad.exit != wanted {
         return Err(Fault::new("the broken release did not roll back as it should")
             .why(format!("exit {}", bad.exit.code()))
-            .exit(bad.exit)
+            .exit(if bad.exit == Exit::Pass { Exit::NeedsPerson } else { bad.exit })
             .into());
     }
     let word = screen.paint.good("demo: good");
-    screen.say(&format!("\n{word}: the good release passed every gate, the broken one was rolled back and verified\n"));
+    screen.say(&format!(
+        "\n{word}: the good release passed every gate, the broken one was rolled back and verified\n"
+    ));
     Ok(Exit::Pass)
 }
 

@@ -42,10 +42,17 @@ fn locate(global: &Global, rid: &str) -> Result<(PathBuf, Option<PathBuf>)> {
     let dir = repo.join(EVIDENCE).join(rid);
     if evidence::check_rid(rid).is_err() || !dir.is_dir() {
         let known = evidence::runs(&repo.join(EVIDENCE))?;
-        let names: Vec<String> =
-            known.iter().take(5).filter_map(|d| Some(d.file_name()?.to_string_lossy().into_owned())).collect();
+        let names: Vec<String> = known
+            .iter()
+            .take(5)
+            .filter_map(|d| Some(d.file_name()?.to_string_lossy().into_owned()))
+            .collect();
         return Err(Fault::usage(format!("there is no run {rid}"))
-            .why(if names.is_empty() { "no run has left evidence here".into() } else { format!("the newest are: {}", names.join(", ")) })
+            .why(if names.is_empty() {
+                "no run has left evidence here".into()
+            } else {
+                format!("the newest are: {}", names.join(", "))
+            })
             .remedy("cargo xtask evidence list")
             .into());
     }
@@ -76,7 +83,9 @@ fn list(repo: &Path, json: bool, screen: &Screen) -> Result<Exit> {
         screen.say("no run has left evidence here yet\n");
     }
     for (rid, started, summary) in rows {
-        let verdict = summary.as_ref().map_or("(not ended)".to_string(), |s| format!("{} ({})", s.verdict, s.exit_code));
+        let verdict = summary
+            .as_ref()
+            .map_or("(not ended)".to_string(), |s| format!("{} ({})", s.verdict, s.exit_code));
         let state = summary.map(|s| s.state_left).unwrap_or_default();
         screen.data(&format!("{rid:<34} {started}  {verdict:<16} {state}\n"));
     }
@@ -96,7 +105,11 @@ fn verify(global: &Global, rid: &str, screen: &Screen) -> Result<Exit> {
         for text in &found.problems {
             screen.data(&format!("{} {text}\n", screen.paint.bad("BROKEN")));
         }
-        let word = if found.ok() { screen.paint.good("the evidence holds") } else { screen.paint.bad("the evidence does not hold") };
+        let word = if found.ok() {
+            screen.paint.good("the evidence holds")
+        } else {
+            screen.paint.bad("the evidence does not hold")
+        };
         screen.data(&format!("{word}: {}\n", dir.display()));
     }
     Ok(if found.ok() { Exit::Pass } else { Exit::Evidence })

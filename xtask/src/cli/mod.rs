@@ -56,7 +56,12 @@ fn run(cli: &Cli, screen: &Screen) -> Result<Exit> {
         Command::Demo(args) => demo::run(global, args, screen),
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut <Cli as clap::CommandFactory>::command(), "xtask", &mut text);
+            clap_complete::generate(
+                *shell,
+                &mut <Cli as clap::CommandFactory>::command(),
+                "xtask",
+                &mut text,
+            );
             screen.data(&String::from_utf8_lossy(&text));
             Ok(Exit::Pass)
         }
@@ -69,19 +74,24 @@ fn find_repo(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(given) = given {
         let repo = crate::fsx::absolute(given)?;
         if !repo.is_dir() {
-            return Err(Fault::usage(format!("--repo {}: there is no such directory", given.display())).into());
+            return Err(
+                Fault::usage(format!("--repo {}: there is no such directory", given.display())).into()
+            );
         }
         return Ok(repo);
     }
     let names = ["docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml"];
-    let found = here.ancestors().find(|dir| {
-        names.iter().any(|n| dir.join(n).exists()) || dir.join(crate::config::FILE).exists()
-    });
+    let found = here
+        .ancestors()
+        .find(|dir| names.iter().any(|n| dir.join(n).exists()) || dir.join(crate::config::FILE).exists());
     match found {
         Some(dir) => crate::fsx::absolute(dir),
-        None => Err(Fault::usage(format!("no stand here: {} and what is above it hold no docker-compose.yml", here.display()))
-            .remedy("run in the checkout to be released, or name it: cargo xtask --repo PATH ... (or FF_REPO)")
-            .into()),
+        None => Err(Fault::usage(format!(
+            "no stand here: {} and what is above it hold no docker-compose.yml",
+            here.display()
+        ))
+        .remedy("run in the checkout to be released, or name it: cargo xtask --repo PATH ... (or FF_REPO)")
+        .into()),
     }
 }
 
@@ -114,7 +124,13 @@ fn with_start<T>(
     let exec = Exec::new(redactor, interrupt.clone());
     let stand = Stand::new(&config, exec);
     let events = screen.events();
-    work(&Start { config: &config, stand: &stand, events: &events, interrupt: &interrupt, render: report::render })
+    work(&Start {
+        config: &config,
+        stand: &stand,
+        events: &events,
+        interrupt: &interrupt,
+        render: report::render,
+    })
 }
 
 fn word(kind: Kind) -> &'static str {

@@ -48,9 +48,21 @@ pub fn run(global: &Global, args: &Release, screen: &Screen) -> Result<Exit> {
 /// A few lines: what will be done, and what it costs.
 fn in_short(plan: &Plan) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "release {} of {} on stand {}", &plan.commit[..plan.commit.len().min(12)], plan.branch, plan.project);
+    let _ = writeln!(
+        out,
+        "release {} of {} on stand {}",
+        &plan.commit[..plan.commit.len().min(12)],
+        plan.branch,
+        plan.project
+    );
     let _ = writeln!(out, "  replaces  {}", plan.app_services.join(", "));
-    let _ = writeln!(out, "  migrates  {} files on database {} ({})", plan.migrations.len(), plan.database, human_bytes(plan.run.database_bytes));
+    let _ = writeln!(
+        out,
+        "  migrates  {} files on database {} ({})",
+        plan.migrations.len(),
+        plan.database,
+        human_bytes(plan.run.database_bytes)
+    );
     let _ = writeln!(out, "  downtime  at most {} expected", human_ms(plan.run.expected_downtime_ms));
     let _ = writeln!(out, "  way back  {}", plan.way_back);
     for line in plan.destroys.iter().chain(&plan.warnings) {
@@ -65,7 +77,11 @@ fn in_short(plan: &Plan) -> String {
 /// Everything that a second operator needs.
 fn in_full(plan: &Plan) -> String {
     let mut out = in_short(plan);
-    let _ = writeln!(out, "  disk      {} needed for dump, proof and clone", human_bytes(plan.run.disk_needed_bytes));
+    let _ = writeln!(
+        out,
+        "  disk      {} needed for dump, proof and clone",
+        human_bytes(plan.run.disk_needed_bytes)
+    );
     out.push_str("steps\n");
     for step in &plan.steps {
         let skip = step.skipped.as_ref().map(|s| format!("  (skipped: {s})")).unwrap_or_default();

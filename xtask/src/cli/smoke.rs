@@ -13,7 +13,12 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let told = |check: &crate::evidence::records::Check| {
             let word = if check.ok { screen.paint.good("good") } else { screen.paint.bad("NOT ") };
             if !screen.quiet || !check.ok {
-                screen.say(&format!("{word} {:<60} {:>8}  {}\n", check.name, human_ms(check.ms), check.detail));
+                screen.say(&format!(
+                    "{word} {:<60} {:>8}  {}\n",
+                    check.name,
+                    human_ms(check.ms),
+                    check.detail
+                ));
             }
         };
         let ending = single::smoke(start, &told)?;
@@ -27,7 +32,9 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                 summary.rid,
                 summary.exit_code
             ));
-            if !summary.ok && let Some(reason) = &summary.reason {
+            if !summary.ok
+                && let Some(reason) = &summary.reason
+            {
                 screen.say(&format!("  why   {reason}\n"));
             }
             if global.json {

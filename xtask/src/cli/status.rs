@@ -46,7 +46,9 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             .filter_map(|dir| evidence::read_record::<Summary>(dir, "summary.json"))
             .filter(|s| s.command == "release" || s.command == "rollback")
             .take(5)
-            .map(|s| json!({ "rid": s.rid, "verdict": s.verdict, "exit_code": s.exit_code, "ended": s.ended }))
+            .map(
+                |s| json!({ "rid": s.rid, "verdict": s.verdict, "exit_code": s.exit_code, "ended": s.ended }),
+            )
             .collect();
         let data = json!({
             "project": start.config.stand.project, "repo": repo, "head": head,
@@ -67,7 +69,10 @@ fn words(data: &Value) -> String {
     let last = &data["last_known_good"];
     out.push_str(&match last["rid"].as_str() {
         Some(rid) => {
-            let age = last["time"].as_str().and_then(clock::parse_rfc3339).map_or(0, |t| (Clock::System.now() - t).whole_seconds());
+            let age = last["time"]
+                .as_str()
+                .and_then(clock::parse_rfc3339)
+                .map_or(0, |t| (Clock::System.now() - t).whole_seconds());
             format!("last good  {rid}, {} ago, commit {}\n", human_age(age), text(&last["commit"]))
         }
         None => "last good  none: no release has passed here\n".into(),
@@ -76,9 +81,16 @@ fn words(data: &Value) -> String {
         let health = s["health"].as_str().map(|h| format!(", {h}")).unwrap_or_default();
         let image = text(&s["image"]);
         let image = image.trim_start_matches("sha256:").get(..12).unwrap_or_default().to_string();
-        out.push_str(&format!("service    {:<10} {}{health}, image {image}\n", text(&s["service"]), text(&s["state"])));
+        out.push_str(&format!(
+            "service    {:<10} {}{health}, image {image}\n",
+            text(&s["service"]),
+            text(&s["state"])
+        ));
         if s["runs_previous_source"] == true {
-            out.push_str(&format!("           runs {}, not this checkout; `cargo xtask release` returns to the checkout\n", text(&s["source"])));
+            out.push_str(&format!(
+                "           runs {}, not this checkout; `cargo xtask release` returns to the checkout\n",
+                text(&s["source"])
+            ));
         }
     }
     match data["lock"]["rid"].as_str() {
@@ -92,7 +104,12 @@ fn words(data: &Value) -> String {
         None => out.push_str("at work    nobody\n"),
     }
     for o in data["interrupted"].as_array().into_iter().flatten() {
-        out.push_str(&format!("OPEN       {} {} was interrupted at `{}`: cargo xtask rollback\n", text(&o["command"]), text(&o["rid"]), text(&o["last"])));
+        out.push_str(&format!(
+            "OPEN       {} {} was interrupted at `{}`: cargo xtask rollback\n",
+            text(&o["command"]),
+            text(&o["rid"]),
+            text(&o["last"])
+        ));
     }
     for d in data["databases"].as_array().into_iter().flatten() {
         let what = match d["purpose"].as_str() {
@@ -100,10 +117,19 @@ fn words(data: &Value) -> String {
             Some("failed") => "failed database",
             _ => "left over",
         };
-        out.push_str(&format!("database   {}: {what}, {}\n", text(&d["name"]), human_bytes(d["bytes"].as_u64().unwrap_or(0))));
+        out.push_str(&format!(
+            "database   {}: {what}, {}\n",
+            text(&d["name"]),
+            human_bytes(d["bytes"].as_u64().unwrap_or(0))
+        ));
     }
     for r in data["recent"].as_array().into_iter().flatten() {
-        out.push_str(&format!("recent     {} {} (exit {})\n", text(&r["rid"]), text(&r["verdict"]), r["exit_code"]));
+        out.push_str(&format!(
+            "recent     {} {} (exit {})\n",
+            text(&r["rid"]),
+            text(&r["verdict"]),
+            r["exit_code"]
+        ));
     }
     out
 }

@@ -47,10 +47,10 @@ mod tests {
 
     #[test]
     fn reads_what_compose_reads() {
-        let text =
-            "\u{feff}A=1\r\n# no\nexport B=\"x y\"\nC='a#b' # c\nD=u#v # w\n\nnot a pair\nE=\nF=a=b\nG=\"open\n";
+        let text = "\u{feff}A=1\r\n# no\nexport B=\"x y\"\nC='a#b' # c\nD=u#v # w\n\nnot a pair\nE=\nF=a=b\nG=\"open\n";
         let pairs = parse(text);
-        let expected = [("A", "1"), ("B", "x y"), ("C", "a#b"), ("D", "u#v"), ("E", ""), ("F", "a=b"), ("G", "\"open")];
+        let expected =
+            [("A", "1"), ("B", "x y"), ("C", "a#b"), ("D", "u#v"), ("E", ""), ("F", "a=b"), ("G", "\"open")];
         assert_eq!(pairs, expected.map(|(k, v)| (k.to_string(), v.to_string())));
     }
 }

@@ -91,9 +91,11 @@ fn check(values: &Values) -> Result<()> {
     }
     let waives = !values.rollback.enabled || values.rollback.database != "always";
     if waives && values.rollback.reason.trim().is_empty() {
-        return Err(Fault::usage("rollback.enabled = false and rollback.database = \"if-migrated\" need a reason")
-            .remedy("add rollback.reason = \"...\" beside it: it will stand in every summary")
-            .into());
+        return Err(Fault::usage(
+            "rollback.enabled = false and rollback.database = \"if-migrated\" need a reason",
+        )
+        .remedy("add rollback.reason = \"...\" beside it: it will stand in every summary")
+        .into());
     }
     Ok(())
 }

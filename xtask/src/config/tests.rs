@@ -80,7 +80,8 @@ fn a_waiver_needs_its_reason() {
 #[test]
 fn environment_values_get_their_types() {
     let dir = repo(None, None);
-    let pairs = env(&[("FF_DEPLOY_SOAK_S", "2"), ("FF_STAND_APP_SERVICES", "api, worker"), ("FF_PG_DB", "x")]);
+    let pairs =
+        env(&[("FF_DEPLOY_SOAK_S", "2"), ("FF_STAND_APP_SERVICES", "api, worker"), ("FF_PG_DB", "x")]);
     let config = load(dir.path(), &pairs, &Overrides::default()).unwrap();
     assert_eq!(config.deploy.soak_s, 2);
     assert_eq!(config.stand.app_services, ["api", "worker"]);
@@ -91,7 +92,12 @@ fn environment_values_get_their_types() {
 
 #[test]
 fn wrong_values_are_usage_errors() {
-    for text in ["[backup]\nengine = \"tar\"\n", "[backup]\ncompression = 12\n", "stand = 1\n", "[stand]\nproject = 3\n"] {
+    for text in [
+        "[backup]\nengine = \"tar\"\n",
+        "[backup]\ncompression = 12\n",
+        "stand = 1\n",
+        "[stand]\nproject = 3\n",
+    ] {
         let dir = repo(Some(text), None);
         let fault = fault_of(&load(dir.path(), &[], &Overrides::default()).unwrap_err());
         assert_eq!(fault.exit, Some(Exit::Usage), "{text}: {fault}");

@@ -69,7 +69,12 @@ impl Journal {
             fsx::sync_dir(dir)?;
         }
         let inner = Inner { file, seq: 0, prev: fsx::sha256(b"") };
-        Ok(Journal { path: path.into(), opened: Instant::now(), redactor: redactor.clone(), inner: Mutex::new(inner) })
+        Ok(Journal {
+            path: path.into(),
+            opened: Instant::now(),
+            redactor: redactor.clone(),
+            inner: Mutex::new(inner),
+        })
     }
 
     /// Journals `intent`, works, journals `done` or `failed`. When the intent

@@ -110,10 +110,9 @@ fn outcome(
             signal.unwrap_or(Exit::FailUnchanged),
             "as before: the same containers run on the same database".into(),
         ),
-        (_, Some(back)) if back.verified => (
-            Exit::FailRolledBack,
-            "the previous version runs on the database as it was at the fence".into(),
-        ),
+        (_, Some(back)) if back.verified => {
+            (Exit::FailRolledBack, "the previous version runs on the database as it was at the fence".into())
+        }
         (_, Some(back)) => (Exit::NeedsPerson, format!("needs a person: {}", back.problems.join("; "))),
         (Reached::Unchanged, None) => {
             let own = failure.and_then(|f| f.exit).and_then(|code| match code {
@@ -161,14 +160,14 @@ fn judge_rollback(
             (Verdict::Refused, exit, "unchanged".into())
         }
         (Some(back), _) => {
-            let what = if back.problems.is_empty() { "not verified".into() } else { back.problems.join("; ") };
+            let what =
+                if back.problems.is_empty() { "not verified".into() } else { back.problems.join("; ") };
             (Verdict::Fail, Exit::NeedsPerson, format!("needs a person: {what}"))
         }
         (None, _) => (Verdict::Fail, Exit::NeedsPerson, "needs a person: the rollback did not end".into()),
     };
-    let reason = reason.or_else(|| {
-        rollback.as_ref().filter(|_| exit != Exit::Pass).map(|back| back.problems.join("; "))
-    });
+    let reason = reason
+        .or_else(|| rollback.as_ref().filter(|_| exit != Exit::Pass).map(|back| back.problems.join("; ")));
     Judgement { verdict, exit, state_left, reason: reason.filter(|r| !r.is_empty()), gates }
 }
 

@@ -56,7 +56,8 @@ pub fn verify(dir: &Path, repo: Option<&Path>) -> Result<Verification> {
                         .zip(&summary.gates)
                         .find(|(a, b)| a != b)
                         .map_or("their number".to_string(), |(a, _)| a.id.clone());
-                    problems.push(format!("summary.json says something else than the records: gate {differ}"));
+                    problems
+                        .push(format!("summary.json says something else than the records: gate {differ}"));
                 }
                 // 50 is decided after the records are closed, by a self-verify that failed.
                 let same = again.verdict == summary.verdict && again.exit.code() == summary.exit_code;

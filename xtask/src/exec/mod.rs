@@ -92,7 +92,12 @@ pub enum Ended {
     Signal(i32),
     TimedOut(Duration),
     Interrupted,
+    /// Another part failed: the result is no longer wanted.
+    GivenUp,
 }
+
+/// How [`Ended::GivenUp`] reads, for those who only have the text.
+pub const GIVEN_UP: &str = "given up: another part failed first";
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -101,6 +106,7 @@ impl std::fmt::Display for Ended {
             Ended::Signal(number) => write!(f, "killed by signal {number}"),
             Ended::TimedOut(limit) => write!(f, "no end within {} s", limit.as_secs()),
             Ended::Interrupted => write!(f, "interrupted"),
+            Ended::GivenUp => f.write_str(GIVEN_UP),
         }
     }
 }
@@ -187,6 +193,13 @@ impl Exec {
     pub fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
+    /// How a process ends that is stopped now.
+    fn stop_word(&self) -> Ended {
+        match self.interrupt.kind() {
+            Some(_) if !self.shielded => Ended::Interrupted,
+            _ => Ended::GivenUp,
+        }
+    }
     /// Has the operator said stop (and does this executor listen), or is the result not wanted?
     pub fn stopped(&self) -> bool {
         self.cancel.as_ref().is_some_and(|c| c.load(Ordering::SeqCst))
@@ -223,10 +236,7 @@ impl Exec {
         let number = self.log.as_ref().map(|log| log.begin(&invocation.argv(), &self.redactor));
         let ended = self.spawn(invocation, input.is_some()).and_then(|child| {
             let input = input.or_else(|| {
-                invocation
-                    .stdin
-                    .clone()
-                    .map(|b| Box::new(std::io::Cursor::new(b)) as Box<dyn Read + Send>)
+                invocation.stdin.clone().map(|b| Box::new(std::io::Cursor::new(b)) as Box<dyn Read + Send>)
             });
             pump::run(self, child, invocation, input, sink, number)
         });

@@ -21,7 +21,11 @@ pub(super) enum Piece {
     Closed,
 }
 
-pub(super) fn read_into(mut from: impl Read + Send + 'static, to: SyncSender<Piece>, wrap: fn(Vec<u8>) -> Piece) {
+pub(super) fn read_into(
+    mut from: impl Read + Send + 'static,
+    to: SyncSender<Piece>,
+    wrap: fn(Vec<u8>) -> Piece,
+) {
     std::thread::spawn(move || {
         let mut buffer = vec![0u8; 64 << 10];
         loop {
@@ -60,9 +64,9 @@ pub(super) fn run(
     }
     drop(to);
     let feeding = match (child.stdin().take(), input) {
-        (Some(mut stdin), Some(mut input)) => {
-            Some(std::thread::spawn(move || std::io::copy(&mut input, &mut stdin).and_then(|_| stdin.flush())))
-        }
+        (Some(mut stdin), Some(mut input)) => Some(std::thread::spawn(move || {
+            std::io::copy(&mut input, &mut stdin).and_then(|_| stdin.flush())
+        })),
         _ => None,
     };
 
@@ -72,8 +76,7 @@ pub(super) fn run(
         Ok(Some(ended)) => (ended, None),
         Ok(None) => {
             // Time is up, or the operator said stop.
-            let ended =
-                if exec.stopped() { Ended::Interrupted } else { Ended::TimedOut(invocation.timeout) };
+            let ended = if exec.stopped() { exec.stop_word() } else { Ended::TimedOut(invocation.timeout) };
             end_group(&mut child, Duration::from_secs(2));
             (ended, None)
         }

@@ -62,7 +62,7 @@ impl Session {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.exec.stopped() {
-                bail!("interrupted");
+                bail!("{}", self.exec.stop_word());
             }
             if Instant::now() > deadline {
                 bail!("no answer within {} s", limit.as_secs());
@@ -88,7 +88,8 @@ impl Session {
     fn keep_stderr(&mut self, bytes: &[u8]) {
         self.stderr.push_str(&String::from_utf8_lossy(bytes));
         if self.stderr.len() > 64 << 10 {
-            self.stderr = self.stderr.chars().rev().take(16 << 10).collect::<Vec<_>>().into_iter().rev().collect();
+            self.stderr =
+                self.stderr.chars().rev().take(16 << 10).collect::<Vec<_>>().into_iter().rev().collect();
         }
     }
 

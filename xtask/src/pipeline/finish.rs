@@ -86,10 +86,21 @@ fn write(start: &Start<'_>, run: &RunDir, failure: Option<&Failure>, given: Give
 
 fn exit_of(summary: &Summary) -> Exit {
     use Exit::*;
-    [Pass, Usage, Refused, Locked, FailUnchanged, FailRolledBack, NeedsPerson, Evidence, Interrupted, Terminated]
-        .into_iter()
-        .find(|e| e.code() == summary.exit_code)
-        .unwrap_or(NeedsPerson)
+    [
+        Pass,
+        Usage,
+        Refused,
+        Locked,
+        FailUnchanged,
+        FailRolledBack,
+        NeedsPerson,
+        Evidence,
+        Interrupted,
+        Terminated,
+    ]
+    .into_iter()
+    .find(|e| e.code() == summary.exit_code)
+    .unwrap_or(NeedsPerson)
 }
 
 /// summary.json, summary.md, report.html and, last, the digest.
@@ -120,7 +131,13 @@ fn scan(start: &Start<'_>, run: &RunDir) -> Result<Vec<String>> {
     Ok(hits)
 }
 
-fn sum_up(start: &Start<'_>, run: &RunDir, failure: Option<&Failure>, given: &Given<'_>, judged: Judgement) -> Result<Summary> {
+fn sum_up(
+    start: &Start<'_>,
+    run: &RunDir,
+    failure: Option<&Failure>,
+    given: &Given<'_>,
+    judged: Judgement,
+) -> Result<Summary> {
     let journal = read_journal(&run.path.join("events.jsonl"))?;
     let charter: Charter = run.read("charter.json").unwrap_or_default();
     let backup: Option<Backup> = run.read("backup.json");
@@ -181,7 +198,12 @@ fn sum_up(start: &Start<'_>, run: &RunDir, failure: Option<&Failure>, given: &Gi
         migrations: migrate
             .files
             .iter()
-            .map(|f| MigrationBrief { path: f.path.clone(), sha256: f.sha256.clone(), ms: f.ms, status: f.status.clone() })
+            .map(|f| MigrationBrief {
+                path: f.path.clone(),
+                sha256: f.sha256.clone(),
+                ms: f.ms,
+                status: f.status.clone(),
+            })
             .collect(),
         images: build.images,
         smoke: smoke.checks,
@@ -219,14 +241,17 @@ fn steps(journal: &[Line], plan: &Plan) -> Vec<Step> {
                 (Some(begun), _, _) => (Outcome::Interrupted, Some(begun)),
                 _ => (Outcome::Skipped, None),
             };
-            let detail = line.and_then(|l| l.data["detail"].as_str().or(l.data["error"].as_str())).map(String::from);
+            let detail =
+                line.and_then(|l| l.data["detail"].as_str().or(l.data["error"].as_str())).map(String::from);
             let skipped = detail.as_deref().is_some_and(|d| d.starts_with("skipped"));
             Step {
                 name: planned.step.clone(),
                 status: if skipped { Outcome::Skipped } else { status },
                 started: begun.map(|l| l.time.clone()).unwrap_or_default(),
                 ms: line.and_then(|l| l.ms).unwrap_or(0),
-                reason: detail.or_else(|| planned.skipped.clone()).or_else(|| line.is_none().then(|| "not reached".into())),
+                reason: detail
+                    .or_else(|| planned.skipped.clone())
+                    .or_else(|| line.is_none().then(|| "not reached".into())),
                 log: begun.map(|_| format!("step_{}.log", planned.step)),
             }
         })
@@ -252,7 +277,9 @@ fn next(judged: &Judgement, run: &RunDir, back: Option<&Rollback>, failure: Opti
             if let Some(db) = back.and_then(|b| b.failed_database.as_ref()) {
                 next.push(format!("what the failed version wrote is kept in database {db} and dumped"));
             }
-            next.push("containers run the previous source: do not `docker compose up` before the cause is mended".into());
+            if back.and_then(|b| b.code.as_ref()).is_some_and(|code| !code.tree.is_empty()) {
+                next.push("containers run the previous source: do not `docker compose up` before the cause is mended".into());
+            }
         }
         Exit::NeedsPerson => {
             next.push("look: cargo xtask status".into());

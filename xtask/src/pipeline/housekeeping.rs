@@ -35,7 +35,11 @@ pub fn own_databases(admin: &mut Psql, database: &str) -> Result<Vec<(String, po
 /// are dumped. For the plan.
 pub fn will_drop(ctx: &Ctx<'_>, admin: &mut Psql, database: &str) -> Result<Vec<String>> {
     let own = own_databases(admin, database)?;
-    Ok(own.into_iter().filter(|(purpose, row)| purpose != "failed" || dumped(ctx, &row.name)).map(|(_, r)| r.name).collect())
+    Ok(own
+        .into_iter()
+        .filter(|(purpose, row)| purpose != "failed" || dumped(ctx, &row.name))
+        .map(|(_, r)| r.name)
+        .collect())
 }
 
 /// Was this failed database dumped, and is the dump as it was?
@@ -58,7 +62,11 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>) -> Result<()> {
     }
     forget_others(ctx, Some(ctx.id))?;
     let trees = code::remove_unused_trees(ctx, "housekeeping", &[])?;
-    ctx.run.journal.fact("housekeeping", "after pass", json!({ "databases_dropped": gone, "trees_removed": trees }))
+    ctx.run.journal.fact(
+        "housekeeping",
+        "after pass",
+        json!({ "databases_dropped": gone, "trees_removed": trees }),
+    )
 }
 
 /// After a failure: nothing of this run stays but the failed database, if there is one.
@@ -80,7 +88,11 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
         drop_tags(ctx, |tag_id| tag_id == ctx.id)?;
         freeze::forget_copies(ctx, "housekeeping", ctx.id)?;
     }
-    ctx.run.journal.fact("housekeeping", "after failure", json!({ "databases_dropped": gone, "trees_removed": trees }))
+    ctx.run.journal.fact(
+        "housekeeping",
+        "after failure",
+        json!({ "databases_dropped": gone, "trees_removed": trees }),
+    )
 }
 
 /// Tags, frozen queues and targets of other releases.

@@ -62,7 +62,9 @@ impl Lock {
         let mut file = open(&path).with_context(|| format!("open {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(refused(&read_holder(&mut file), &path.display().to_string()).into()),
+            Err(TryLockError::WouldBlock) => {
+                return Err(refused(&read_holder(&mut file), &path.display().to_string()).into());
+            }
             Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("lock {}", path.display())),
         }
         let (user, host) = crate::steps::precheck::whoami();
@@ -196,7 +198,8 @@ fn shared_directory(dir: &Path) -> Result<()> {
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = std::fs::Permissions::from_mode(0o1777);
-        std::fs::set_permissions(dir, mode).with_context(|| format!("open {} to everybody", dir.display()))?;
+        std::fs::set_permissions(dir, mode)
+            .with_context(|| format!("open {} to everybody", dir.display()))?;
     }
     Ok(())
 }

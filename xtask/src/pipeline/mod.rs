@@ -83,8 +83,9 @@ pub fn step<T>(
             }
         }
         Err(error) => {
-            let outcome = if by().is_some() { Outcome::Interrupted } else { Outcome::Failed };
-            end(outcome, crate::error::fault_of(&error).to_string());
+            let text = crate::error::fault_of(&error).to_string();
+            let not_its_own = by().is_some() || text.contains(crate::exec::GIVEN_UP);
+            end(if not_its_own { Outcome::Interrupted } else { Outcome::Failed }, text);
             Err(failed(error, by()))
         }
     }

@@ -2,8 +2,8 @@
 //! not sealed.
 
 use crate::error::{Fault, Result};
-use crate::evidence::{self, EVIDENCE, LineKind, Reached, read_journal, read_record};
 use crate::evidence::records::Rollback;
+use crate::evidence::{self, EVIDENCE, LineKind, Reached, read_journal, read_record};
 use std::path::{Path, PathBuf};
 
 /// A run that did not end.

@@ -10,7 +10,7 @@ use crate::clock::{self, Clock};
 use crate::error::{Context, Exit, Fault, Result, anyhow, fault_of};
 use crate::evidence::records::*;
 use crate::evidence::{self, EVIDENCE, Previous, Reached, RunDir, new_rid};
-use crate::exec::Kind;
+use crate::exec::{GIVEN_UP, Kind};
 use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store, Target};
@@ -74,19 +74,29 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     };
     let mut facts = facts;
     if let Ok(pg) = facts.pg(stand, start.config) {
-        let mut psql = pg.session(&pg.database, "ffx-plan").with_context(|| format!("look at database {}", pg.database))?;
-        inputs.database_bytes = psql.value("SELECT pg_database_size(current_database())")?.and_then(|b| b.parse().ok());
-        inputs.tables = psql.value("SELECT count(*) FROM pg_class WHERE relkind IN ('r','i','t')")?.and_then(|n| n.parse().ok()).unwrap_or(0);
+        let mut psql = pg
+            .session(&pg.database, "ffx-plan")
+            .with_context(|| format!("look at database {}", pg.database))?;
+        inputs.database_bytes =
+            psql.value("SELECT pg_database_size(current_database())")?.and_then(|b| b.parse().ok());
+        inputs.tables = psql
+            .value("SELECT count(*) FROM pg_class WHERE relkind IN ('r','i','t')")?
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
         let version = psql.value("SHOW server_version")?.unwrap_or_default();
         facts.versions.insert("postgres".into(), version);
         facts.database.clone_from(&pg.database);
         let own = housekeeping::own_databases(&mut psql, &pg.database)?;
-        inputs.drops = own.into_iter().filter(|(purpose, _)| purpose != "failed").map(|(_, row)| row.name).collect();
+        inputs.drops =
+            own.into_iter().filter(|(purpose, _)| purpose != "failed").map(|(_, row)| row.name).collect();
     }
     let too_large = start.config.rollback.max_proof_gb * 1_000_000_000;
     if inputs.database_bytes.is_some_and(|b| b > too_large) && options.waivers.no_proof.is_none() {
         return Err(Fault::refused("the database is too large to be proved in a release")
-            .why(format!("{} is more than rollback.max_proof_gb", fsx::human_bytes(inputs.database_bytes.unwrap_or(0))))
+            .why(format!(
+                "{} is more than rollback.max_proof_gb",
+                fsx::human_bytes(inputs.database_bytes.unwrap_or(0))
+            ))
             .remedy("raise rollback.max_proof_gb, or give --no-proof and --no-rollback with their reason")
             .into());
     }
@@ -113,7 +123,8 @@ fn base_images(start: &Start<'_>, facts: &Facts) -> Result<BTreeMap<String, Opti
     let mut found = BTreeMap::new();
     for service in &facts.built {
         let Some(context) = facts.model.build_context(service) else { continue };
-        let text = std::fs::read_to_string(std::path::Path::new(&context).join("Dockerfile")).unwrap_or_default();
+        let text =
+            std::fs::read_to_string(std::path::Path::new(&context).join("Dockerfile")).unwrap_or_default();
         for line in text.lines() {
             let mut words = line.split_whitespace();
             if words.next().is_some_and(|w| w.eq_ignore_ascii_case("FROM"))
@@ -213,7 +224,13 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             None => {
                 let made = backup::run(&ctx, &commit)?;
                 let r = &made.record;
-                let detail = format!("{} in {}, {} tables, into {}", fsx::human_bytes(r.bytes), clock::human_ms(r.dump_ms), r.tables, r.dir);
+                let detail = format!(
+                    "{} in {}, {} tables, into {}",
+                    fsx::human_bytes(r.bytes),
+                    clock::human_ms(r.dump_ms),
+                    r.tables,
+                    r.dir
+                );
                 Ok((Some(made), detail))
             }
         }
@@ -232,7 +249,8 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             dirt: &flow.prepared.dirt,
             waived: (!flow.prepared.plan.rollback_enabled).then_some("rollback is switched off"),
         };
-        let deployed = ctx.stand("ready")?.commit_as_deployed(&flow.prepared.dirt, &commit, "tree as deployed")?;
+        let deployed =
+            ctx.stand("ready")?.commit_as_deployed(&flow.prepared.dirt, &commit, "tree as deployed")?;
         let (target, active) = std::thread::scope(|scope| {
             let active = scope.spawn(|| change::active_tasks(&ctx));
             let target = ready::run(&ctx, &given).and_then(|target| {
@@ -242,7 +260,12 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             (target, active.join().unwrap_or_default())
         });
         let target = target?;
-        let detail = format!("{} images, source {} ({})", target.images.len(), &target.commit[..target.commit.len().min(12)], target.kind);
+        let detail = format!(
+            "{} images, source {} ({})",
+            target.images.len(),
+            &target.commit[..target.commit.len().min(12)],
+            target.kind
+        );
         Ok(((target, deployed, active), detail))
     })?;
     flow.target = Some(target);
@@ -275,7 +298,8 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     flow.facts.database.clone_from(&pg.database);
     with_lock(flow, |lock| lock.take_database(&pg))?;
     let last = flow.prepared.last.as_ref();
-    let live = !flow.facts.mounts.is_empty() && last.is_some_and(|l| l.commit != flow.prepared.head && l.head != flow.prepared.head);
+    let live = !flow.facts.mounts.is_empty()
+        && last.is_some_and(|l| l.commit != flow.prepared.head && l.head != flow.prepared.head);
     let given = precheck::Given {
         head: &flow.prepared.head,
         branch: &flow.prepared.plan.branch,
@@ -307,7 +331,14 @@ fn build_and_prove(flow: &Flow<'_>, made: Option<&backup::Made>) -> StepResult<(
             let result = step(run, events, interrupt, "proof", || match (made, &waivers.no_proof) {
                 (Some(made), None) => {
                     let proof = proof::run(&ctx, made)?;
-                    Ok(((), format!("{} tables equal, restored in {}", proof.tables, clock::human_ms(proof.restore_ms))))
+                    Ok((
+                        (),
+                        format!(
+                            "{} tables equal, restored in {}",
+                            proof.tables,
+                            clock::human_ms(proof.restore_ms)
+                        ),
+                    ))
                 }
                 (_, reason) => {
                     let reason = reason.as_deref().or(waivers.skip_backup.as_deref()).unwrap_or("no backup");
@@ -340,7 +371,7 @@ fn build_and_prove(flow: &Flow<'_>, made: Option<&backup::Made>) -> StepResult<(
     match (built, proved) {
         (Ok(()), Ok(())) => Ok(()),
         (Err(failure), Ok(())) | (Ok(()), Err(failure)) => Err(failure),
-        (Err(b), Err(p)) => Err(if fault_of(&b.error).to_string().contains("interrupted") { p } else { b }),
+        (Err(b), Err(p)) => Err(if fault_of(&b.error).to_string().contains(GIVEN_UP) { p } else { b }),
     }
 }
 
@@ -425,9 +456,11 @@ fn migrate_and_deploy(flow: &Flow<'_>, commit: &str) -> StepResult<()> {
         });
         deployed.and(smoked)
     })?;
-    deploy::portrait(&ctx, "deploy")
-        .map(drop)
-        .map_err(|error| StepFailure { step: "deploy".into(), error, by: None })
+    deploy::portrait(&ctx, "deploy").map(drop).map_err(|error| StepFailure {
+        step: "deploy".into(),
+        error,
+        by: None,
+    })
 }
 
 fn smoke_step(ctx: &Ctx<'_>, cancel: &std::sync::Arc<std::sync::atomic::AtomicBool>) -> Result<((), String)> {
@@ -444,7 +477,8 @@ fn smoke_step(ctx: &Ctx<'_>, cancel: &std::sync::Arc<std::sync::atomic::AtomicBo
     };
     let record = smoke::run(ctx, "smoke", Patience::of(ctx.config), cancel, &told)?;
     ctx.run.write_json("smoke.json", &record)?;
-    let bad: Vec<String> = record.checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.name, c.detail)).collect();
+    let bad: Vec<String> =
+        record.checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.name, c.detail)).collect();
     if !bad.is_empty() {
         return Err(Fault::new("smoke is not good")
             .why(bad.join("; "))
@@ -458,9 +492,13 @@ fn smoke_step(ctx: &Ctx<'_>, cancel: &std::sync::Arc<std::sync::atomic::AtomicBo
 /// What is done about a failure: a portrait of the stand, then back, as far as the change went.
 fn backward(flow: &mut Flow<'_>, failure: &Failure) {
     let start = flow.start;
-    let reached = evidence::read_journal(&flow.run.path.join("events.jsonl")).map_or(Reached::Unfenced, |j| evidence::reached(&j));
+    let reached = evidence::read_journal(&flow.run.path.join("events.jsonl"))
+        .map_or(Reached::Unfenced, |j| evidence::reached(&j));
     let tail_of = failure.log.clone().unwrap_or_else(|| format!("step_{}.log", failure.step));
-    let lines = fsx::tail(&flow.run.path.join(&tail_of), 12);
+    let mut lines = fsx::tail(&flow.run.path.join(&tail_of), 40);
+    // What was said, not what was asked.
+    lines.retain(|l| !l.contains("Z $ [") && !l.contains("] ... ") && !l.ends_with("= exit 0"));
+    lines.drain(..lines.len().saturating_sub(12));
     if failure.exit.is_none() && !lines.is_empty() {
         start.events.send(crate::event::Event::Tail { log: tail_of, lines });
     }
@@ -560,9 +598,18 @@ fn after_pass(flow: &Flow<'_>) -> Result<()> {
 fn end(flow: Flow<'_>, failure: Option<Failure>) -> Ending {
     let start = flow.start;
     let store = Store::of(&start.config.repo);
-    let previous = flow.prepared.last.as_ref().map(|l| Previous { rid: l.rid.clone(), digest_sha256: l.digest_sha256.clone() });
+    let previous = flow
+        .prepared
+        .last
+        .as_ref()
+        .map(|l| Previous { rid: l.rid.clone(), digest_sha256: l.digest_sha256.clone() });
     let mut on_pass = |digest: &str| record_good(&flow, &store, digest);
-    let given = Finish { plan: &flow.prepared.plan, started: flow.started.clone(), previous, on_pass: Some(&mut on_pass) };
+    let given = Finish {
+        plan: &flow.prepared.plan,
+        started: flow.started.clone(),
+        previous,
+        on_pass: Some(&mut on_pass),
+    };
     finish::finish(start, flow.run, failure.as_ref(), given)
 }
 
@@ -570,7 +617,8 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
     let stand = flow.start.stand.with(&flow.start.stand.exec.shielded());
     let head = flow.prepared.head.clone();
     let rid = &flow.run.rid;
-    let commit = stand.commit_as_deployed(&flow.prepared.dirt, &head, &format!("tree as deployed by {rid}"))?;
+    let commit =
+        stand.commit_as_deployed(&flow.prepared.dirt, &head, &format!("tree as deployed by {rid}"))?;
     stand.pin(rid, &commit)?;
     fsx::private_dir(&store.of_release(rid)?)?;
     fsx::write_json(&store.own_model(rid), &flow.facts.model.raw)?;

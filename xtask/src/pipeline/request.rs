@@ -1,10 +1,10 @@
 //! REQ: a failure is never patched over by the operator of the release; it
 //! becomes a request to the lane that owns its cause.
 
+use crate::acts::smoke::sqlstate_in;
 use crate::error::{Lane, Result};
 use crate::evidence::RunDir;
 use crate::evidence::records::{Failure, Smoke};
-use crate::acts::smoke::sqlstate_in;
 
 /// The lane of a failure: its own, but a smoke failure whose cause is a missing relation or column
 /// belongs to those who own the schema (Q2).

@@ -55,20 +55,31 @@ pub fn offer(start: &Start<'_>, facts: &Facts, backup: Option<&Path>) -> Result<
         let manifest: Value = fsx::read_json(&dir.join("manifest.json")).map_err(|e| {
             Fault::refused(format!("{} is not a backup directory", dir.display())).why(format!("{e:#}"))
         })?;
-        let words = format!("the database as of {} from {}", manifest["ts"].as_str().unwrap_or("?"), dir.display());
-        return Ok(Offer { choice: Choice::Backup { dir }, words, consequences: vec![aside, "the code stays as it runs".into()] });
+        let words =
+            format!("the database as of {} from {}", manifest["ts"].as_str().unwrap_or("?"), dir.display());
+        return Ok(Offer {
+            choice: Choice::Backup { dir },
+            words,
+            consequences: vec![aside, "the code stays as it runs".into()],
+        });
     }
-    let last = store.last()?.ok_or_else(|| code::nothing_to_go_back_to("no release has passed on this stand"))?;
-    let target = store
-        .target(&last.rid)
-        .ok_or_else(|| code::nothing_to_go_back_to(&format!("what was before {} is not recorded", last.rid)))?;
+    let last =
+        store.last()?.ok_or_else(|| code::nothing_to_go_back_to("no release has passed on this stand"))?;
+    let target = store.target(&last.rid).ok_or_else(|| {
+        code::nothing_to_go_back_to(&format!("what was before {} is not recorded", last.rid))
+    })?;
     let pg = facts.pg(start.stand, start.config)?;
     let mut admin = pg.session("postgres", "ffx-offer")?;
     let Some(row) = postgres::database(&mut admin, &target.clone)? else {
         let hint = last.backup.as_deref().unwrap_or("none");
-        return Err(code::nothing_to_go_back_to(&format!("the undo clone of {} is gone; its backup: {hint}", last.rid)).into());
+        return Err(code::nothing_to_go_back_to(&format!(
+            "the undo clone of {} is gone; its backup: {hint}",
+            last.rid
+        ))
+        .into());
     };
-    let before = target.previous.as_ref().map_or("the state before the first release".to_string(), |p| p.rid.clone());
+    let before =
+        target.previous.as_ref().map_or("the state before the first release".to_string(), |p| p.rid.clone());
     let age = clock::parse_rfc3339(&last.time).map_or(0, |t| (Clock::System.now() - t).whole_seconds());
     let words = format!(
         "{before}, by the undo clone made {} ago ({}, proved before the change)",
@@ -134,16 +145,35 @@ fn go(
     head: &str,
     started: &str,
 ) -> Result<((), String)> {
-    let ctx = Ctx { config: start.config, facts, run, stand: start.stand, events: start.events, id, shielded: true };
+    let ctx = Ctx {
+        config: start.config,
+        facts,
+        run,
+        stand: start.stand,
+        events: start.events,
+        id,
+        shielded: true,
+    };
     let begun = precheck::start_data_services(&ctx)?;
     if !begun.is_empty() {
         facts.refresh(start.stand)?;
     }
-    let ctx = Ctx { config: start.config, facts, run, stand: start.stand, events: start.events, id, shielded: true };
+    let ctx = Ctx {
+        config: start.config,
+        facts,
+        run,
+        stand: start.stand,
+        events: start.events,
+        id,
+        shielded: true,
+    };
     let pg = ctx.pg("rollback")?;
     pg.wait_ready(Duration::from_secs(start.config.deploy.timeout_s))?;
     lock.take_database(&pg)?;
-    run.write_json("charter.json", &precheck::brief_charter(&ctx, "rollback", head, lock.record(), started)?)?;
+    run.write_json(
+        "charter.json",
+        &precheck::brief_charter(&ctx, "rollback", head, lock.record(), started)?,
+    )?;
     lock.at("rollback");
     let record = match &offer.choice {
         Choice::Recover(open) => recover(&ctx, open, recovers.unwrap_or(&open.rid))?,
@@ -164,7 +194,12 @@ fn go(
 fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollback> {
     let dir = ctx.config.repo.join(EVIDENCE).join(of);
     let lines = read_journal(&dir.join("events.jsonl"))?;
-    let id = lines.iter().find(|l| l.act == "run").and_then(|l| l.data["id"].as_str()).unwrap_or_default().to_string();
+    let id = lines
+        .iter()
+        .find(|l| l.act == "run")
+        .and_then(|l| l.data["id"].as_str())
+        .unwrap_or_default()
+        .to_string();
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("recover"))?;
     ctx.act("rollback", "end what the dead run left", json!({ "of": of }), || {
@@ -253,11 +288,15 @@ fn untouched(ctx: &Ctx<'_>, dir: &Path, reached: Reached) -> Result<Rollback> {
         fence::unfence(&mut admin, &pg.database)?;
     }
     let precheck: Option<Precheck> = read_record(dir, "precheck.json");
-    let smoked = crate::acts::smoke::run(ctx, "rollback", crate::acts::smoke::Patience::none(), &crate::acts::smoke::never(), &|_| {})?;
-    let lost = precheck
-        .and_then(|p| p.baseline)
-        .map(|b| crate::acts::smoke::lost(&b, &smoked))
-        .unwrap_or_default();
+    let smoked = crate::acts::smoke::run(
+        ctx,
+        "rollback",
+        crate::acts::smoke::Patience::none(),
+        &crate::acts::smoke::never(),
+        &|_| {},
+    )?;
+    let lost =
+        precheck.and_then(|p| p.baseline).map(|b| crate::acts::smoke::lost(&b, &smoked)).unwrap_or_default();
     let problems = lost.iter().map(|name| format!("not good again: {name}")).collect::<Vec<_>>();
     Ok(Rollback {
         source: "undo".into(),
@@ -287,7 +326,9 @@ fn names_of_before(ctx: &Ctx<'_>, dir: &Path, reached: Reached) -> Result<()> {
     let stand = ctx.stand("rollback")?;
     for container in stand.containers()?.iter().filter(|c| ctx.facts.built.contains(&c.service)) {
         let name = ctx.facts.model.image_name(&stand.project, &container.service);
-        if dir.join("step_build.log").exists() && stand.image_id(&name)?.as_deref() != Some(container.image.as_str()) {
+        if dir.join("step_build.log").exists()
+            && stand.image_id(&name)?.as_deref() != Some(container.image.as_str())
+        {
             stand.tag(&container.image, &name)?;
         }
     }
@@ -332,8 +373,9 @@ fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
     if let Some(mismatch) = found.first() {
         return Err(Fault::refused("the backup does not verify").why(mismatch.to_string()).into());
     }
-    let sums: Sums = fsx::read_json(&dir.join("sums.json"))
-        .map_err(|e| Fault::refused("the backup has no table sums: it cannot be proved").why(format!("{e:#}")))?;
+    let sums: Sums = fsx::read_json(&dir.join("sums.json")).map_err(|e| {
+        Fault::refused("the backup has no table sums: it cannot be proved").why(format!("{e:#}"))
+    })?;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("from-backup"))?;
     let side = postgres::side_name(&pg.database, "from", ctx.id);
@@ -343,12 +385,23 @@ fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
     live.close();
     let manifest: Value = fsx::read_json(&dir.join("manifest.json"))?;
     let from = manifest["postgres"]["db_name"].as_str().unwrap_or(&pg.database).to_string();
-    let restored = restore::beside(ctx, "rollback", &mut admin, &dir.join("db.dump"), &side, &shape, &from, &extensions)?;
+    let restored = restore::beside(
+        ctx,
+        "rollback",
+        &mut admin,
+        &dir.join("db.dump"),
+        &side,
+        &shape,
+        &from,
+        &extensions,
+    )?;
     let copy = restore::sums_of_closed(ctx, "rollback", &mut admin, &side)?;
     let differences = crate::acts::sums::differences(&sums, &copy);
     if !differences.is_empty() {
         postgres::drop_database(&mut admin, &side, Duration::from_secs(600))?;
-        return Err(Fault::refused("the restored backup is not equal to what was backed up").why(differences.join("; ")).into());
+        return Err(Fault::refused("the restored backup is not equal to what was backed up")
+            .why(differences.join("; "))
+            .into());
     }
     let store = Store::of(&ctx.config.repo);
     fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;

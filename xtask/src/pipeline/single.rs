@@ -25,7 +25,13 @@ pub fn look(start: &Start<'_>) -> Result<Facts> {
 }
 
 /// Opens a run directory with its plan.
-pub fn open(start: &Start<'_>, facts: &Facts, kind: &str, command: &str, does: &str) -> Result<(RunDir, Plan)> {
+pub fn open(
+    start: &Start<'_>,
+    facts: &Facts,
+    kind: &str,
+    command: &str,
+    does: &str,
+) -> Result<(RunDir, Plan)> {
     let now = Clock::System;
     let head = start.stand.head().ok();
     let rid = new_rid(kind, now, head.as_deref());
@@ -94,15 +100,22 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
     let outcome = (|| {
         let made = step(&run, start.events, interrupt, "backup", || {
             lock.take_database(&ctx.pg("backup")?)?;
-            run.write_json("charter.json", &precheck::brief_charter(&ctx, "backup", &head, lock.record(), &plan.run.time)?)?;
+            run.write_json(
+                "charter.json",
+                &precheck::brief_charter(&ctx, "backup", &head, lock.record(), &plan.run.time)?,
+            )?;
             let made = backup::run(&ctx, &head)?;
             let r = &made.record;
-            let detail = format!("{} in {}, into {}", fsx::human_bytes(r.bytes), clock::human_ms(r.dump_ms), r.dir);
+            let detail =
+                format!("{} in {}, into {}", fsx::human_bytes(r.bytes), clock::human_ms(r.dump_ms), r.dir);
             Ok((made, detail))
         })?;
         step(&run, start.events, interrupt, "proof", || {
             let proof = proof::run(&ctx, &made)?;
-            Ok(((), format!("{} tables equal, restored in {}", proof.tables, clock::human_ms(proof.restore_ms))))
+            Ok((
+                (),
+                format!("{} tables equal, restored in {}", proof.tables, clock::human_ms(proof.restore_ms)),
+            ))
         })
     })();
     let failure = outcome.err().map(|f| failure_of(&f, &run));

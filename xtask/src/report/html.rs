@@ -52,7 +52,14 @@ pub fn report(s: &Summary) -> String {
     }
     out.push_str("</table><h2>Smoke</h2><table><tr><th>check<th>good<th>time<th>detail");
     for c in &s.smoke {
-        let _ = write!(out, "<tr><td>{}<td class=\"{2}\">{2}<td>{1}<td>{3}", e(&c.name), human_ms(c.ms), yes(c.ok), e(&c.detail));
+        let _ = write!(
+            out,
+            "<tr><td>{}<td class=\"{2}\">{2}<td>{1}<td>{3}",
+            e(&c.name),
+            human_ms(c.ms),
+            yes(c.ok),
+            e(&c.detail)
+        );
     }
     out.push_str("</table></html>\n");
     out

@@ -32,12 +32,25 @@ pub fn summary(s: &Summary) -> String {
     out.push_str("\n## Steps\n\n| step | status | time | what |\n|---|---|---|---|\n");
     for step in &s.steps {
         let status = format!("{:?}", step.status).to_lowercase();
-        let _ = writeln!(out, "| {} | {status} | {} | {} |", step.name, human_ms(step.ms), cell(step.reason.as_deref().unwrap_or("")));
+        let _ = writeln!(
+            out,
+            "| {} | {status} | {} | {} |",
+            step.name,
+            human_ms(step.ms),
+            cell(step.reason.as_deref().unwrap_or(""))
+        );
     }
     if !s.smoke.is_empty() {
         out.push_str("\n## Smoke\n\n| check | good | time | detail |\n|---|---|---|---|\n");
         for c in &s.smoke {
-            let _ = writeln!(out, "| {} | {} | {} | {} |", cell(&c.name), if c.ok { "yes" } else { "**no**" }, human_ms(c.ms), cell(&c.detail));
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} | {} |",
+                cell(&c.name),
+                if c.ok { "yes" } else { "**no**" },
+                human_ms(c.ms),
+                cell(&c.detail)
+            );
         }
     }
     if !s.rollback.set_aside.is_empty() {

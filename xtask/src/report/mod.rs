@@ -12,8 +12,5 @@ use crate::evidence::Summary;
 
 /// summary.md and report.html of a summary.
 pub fn render(summary: &Summary) -> Vec<(String, String)> {
-    vec![
-        ("summary.md".into(), markdown::summary(summary)),
-        ("report.html".into(), html::report(summary)),
-    ]
+    vec![("summary.md".into(), markdown::summary(summary)), ("report.html".into(), html::report(summary))]
 }

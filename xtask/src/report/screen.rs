@@ -111,7 +111,10 @@ impl Screen {
                     }
                 }
                 if plain {
-                    print(&inner, &format!("     {step:<9} waiting for {what} (at most {})\n", human_ms(limit_ms)));
+                    print(
+                        &inner,
+                        &format!("     {step:<9} waiting for {what} (at most {})\n", human_ms(limit_ms)),
+                    );
                 }
             }
             Event::Progress { step, what, done, total } => {
@@ -153,7 +156,8 @@ impl Screen {
                     for (step, active) in &mut inner.steps {
                         if active.said.elapsed() >= STILL {
                             active.said = Instant::now();
-                            let on = if active.what.is_empty() { "at work".into() } else { active.what.clone() };
+                            let on =
+                                if active.what.is_empty() { "at work".into() } else { active.what.clone() };
                             let for_ms = crate::clock::ms(active.what_since.elapsed());
                             lines.push(format!("     {step:<9} still: {on}, for {}\n", human_ms(for_ms)));
                         }
@@ -178,7 +182,8 @@ impl Inner {
         let now = Instant::now();
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<9} {elapsed:>4}  {wide_msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<9} {elapsed:>4}  {wide_msg}")
+            {
                 bar.set_style(style);
             }
             bar.set_prefix(step.to_string());

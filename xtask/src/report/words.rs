@@ -44,7 +44,15 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
         Verdict::PassWaived => paint.warn(&verdict),
         Verdict::Fail | Verdict::Refused => paint.bad(&verdict),
     };
-    let _ = writeln!(out, "\n{head}  {}  {} on {}  (exit {}, {})", s.command, s.rid, s.project, s.exit_code, human_ms(s.duration_ms));
+    let _ = writeln!(
+        out,
+        "\n{head}  {}  {} on {}  (exit {}, {})",
+        s.command,
+        s.rid,
+        s.project,
+        s.exit_code,
+        human_ms(s.duration_ms)
+    );
     for waiver in &s.waivers {
         let line = format!("waived {} by {}: {}", waiver.gate, waiver.flag, waiver.reason);
         let _ = writeln!(out, "  {}", paint.warn(&line));
@@ -54,7 +62,11 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
     }
     let _ = writeln!(out, "  stand     {}", s.state_left);
     if let Some(ms) = s.downtime_ms.measured {
-        let expected = s.downtime_ms.expected.map(|e| format!(" (expected at most {})", human_ms(e))).unwrap_or_default();
+        let expected = s
+            .downtime_ms
+            .expected
+            .map(|e| format!(" (expected at most {})", human_ms(e)))
+            .unwrap_or_default();
         let _ = writeln!(out, "  downtime  {}{expected}", human_ms(ms));
     }
     let waived = |id: &str| s.waivers.iter().any(|w| w.gate == id);
@@ -68,7 +80,11 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
     if let Some(b) = &s.backup {
         let _ = writeln!(out, "  backup    {} ({}, {})", b.dir, human_bytes(b.bytes), b.proof);
         if b.same_device == Some(true) {
-            let _ = writeln!(out, "            {}", paint.dim("on the same device as the database: [backup] copy_to copies it off"));
+            let _ = writeln!(
+                out,
+                "            {}",
+                paint.dim("on the same device as the database: [backup] copy_to copies it off")
+            );
         }
     }
     if s.rollback.performed {
@@ -78,7 +94,11 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
         for aside in &s.rollback.set_aside {
             let rows = aside.written_since.map_or("?".into(), |n| n.to_string());
             let note = if aside.rewritten { ", table rewritten" } else { "" };
-            let _ = writeln!(out, "            set aside in {}: {rows} rows written since the fence{note}", aside.table);
+            let _ = writeln!(
+                out,
+                "            set aside in {}: {rows} rows written since the fence{note}",
+                aside.table
+            );
         }
     }
     let _ = writeln!(out, "  evidence  {}/{}", EVIDENCE, s.rid);

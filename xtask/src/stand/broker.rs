@@ -17,7 +17,8 @@ pub struct Broker {
 /// What the model says of the broker: its password and which database Celery uses.
 pub fn broker(model: &Model, service: &str, container: &str, app_services: &[String]) -> Broker {
     let command = model.command(service);
-    let from_command = command.iter().position(|w| w == "--requirepass").and_then(|at| command.get(at + 1)).cloned();
+    let from_command =
+        command.iter().position(|w| w == "--requirepass").and_then(|at| command.get(at + 1)).cloned();
     let from_env = || {
         let env = model.environment(service);
         env.into_iter().find(|(k, _)| k == "REDIS_PASSWORD").map(|(_, v)| v)
@@ -47,8 +48,12 @@ impl Stand {
             .stdin(commands.join("\n") + "\n")
             .timeout(Duration::from_secs(60));
         let finished = self.exec.run(&call.quiet())?.success("ask Redis", Lane::A)?;
-        let lines: Vec<String> = finished.text().lines().map(String::from).filter(|l| !l.is_empty()).collect();
-        if let Some(error) = lines.iter().find(|l| l.starts_with("(error)") || l.starts_with("NOAUTH") || l.starts_with("ERR ")) {
+        let lines: Vec<String> =
+            finished.text().lines().map(String::from).filter(|l| !l.is_empty()).collect();
+        if let Some(error) = lines
+            .iter()
+            .find(|l| l.starts_with("(error)") || l.starts_with("NOAUTH") || l.starts_with("ERR "))
+        {
             return Err(Fault::new("Redis refused a command").why(error.clone()).lane(Lane::A).into());
         }
         Ok(lines)

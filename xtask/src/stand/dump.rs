@@ -40,7 +40,15 @@ impl Pg {
     }
 
     /// Restores an archive that lies in the container, the entries that `list` names.
-    pub fn restore(&self, database: &str, app: &str, list: &str, archive: &str, jobs: usize, limit: Duration) -> Invocation {
+    pub fn restore(
+        &self,
+        database: &str,
+        app: &str,
+        list: &str,
+        archive: &str,
+        jobs: usize,
+        limit: Duration,
+    ) -> Invocation {
         let jobs = jobs.to_string();
         // DDL event triggers of the database would fire on every statement of the restore.
         let env = [("PGOPTIONS", "-c session_replication_role=replica -c statement_timeout=0")];
@@ -82,7 +90,9 @@ pub fn split_contents(list: &str, schemas: &[String]) -> Contents {
         }
         contents.entries += 1;
         let early = what.strip_prefix("SCHEMA - ").is_some_and(|rest| {
-            schemas.iter().any(|s| rest == s || rest.strip_prefix(s.as_str()).is_some_and(|r| r.starts_with(' ')))
+            schemas
+                .iter()
+                .any(|s| rest == s || rest.strip_prefix(s.as_str()).is_some_and(|r| r.starts_with(' ')))
         });
         let target = if early { &mut contents.first } else { &mut contents.rest };
         target.push_str(line);

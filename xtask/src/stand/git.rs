@@ -27,7 +27,14 @@ impl Stand {
     pub fn git<I: IntoIterator<Item = S>, S: Into<String>>(&self, args: I) -> Invocation {
         // `quotepath=off`: names as they are, also Cyrillic ones. No hooks: this is not the operator's commit.
         Invocation::new("git")
-            .args(["-c", "core.quotepath=off", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
+            .args([
+                "-c",
+                "core.quotepath=off",
+                "-c",
+                "core.hooksPath=/dev/null",
+                "-c",
+                "core.fsmonitor=false",
+            ])
             .args(args)
             .cwd(&self.repo)
             .env("GIT_OPTIONAL_LOCKS", "0")
@@ -72,7 +79,8 @@ impl Stand {
         let short = self.git_ok(&["status", "-sb", "--untracked-files=normal"])?.text();
         let text = self.git_ok(&["status", "--porcelain=v1", "-z", "--untracked-files=all"])?.text();
         // What is left when line ends do not count.
-        let numbers = self.git_ok(&["diff", "HEAD", "--numstat", "-z", "--no-renames", "--ignore-cr-at-eol"])?;
+        let numbers =
+            self.git_ok(&["diff", "HEAD", "--numstat", "-z", "--no-renames", "--ignore-cr-at-eol"])?;
         let changed: Vec<String> = split_nul(&numbers.text())
             .iter()
             .filter_map(|entry| entry.splitn(3, '\t').nth(2).map(String::from))

@@ -63,10 +63,15 @@ pub fn judge(check: &HttpCheck, answer: &Answer) -> Result<String, String> {
             None => return Err(format!("{name} is not in the answer")),
             Some(_) if want == "*" => {}
             Some(got) if got == want => {}
-            Some(got) => return Err(format!("{name} is {} instead of {want}{}", brief(got), hint(&answer.body))),
+            Some(got) => {
+                return Err(format!("{name} is {} instead of {want}{}", brief(got), hint(&answer.body)));
+            }
         }
     }
-    Ok(format!("status {want}, {}", check.expect.keys().map(|k| k.trim_start_matches('/')).collect::<Vec<_>>().join(", ")))
+    Ok(format!(
+        "status {want}, {}",
+        check.expect.keys().map(|k| k.trim_start_matches('/')).collect::<Vec<_>>().join(", ")
+    ))
 }
 
 fn brief(value: &Value) -> String {
@@ -89,7 +94,12 @@ mod tests {
     use super::*;
 
     fn check(expect: &str) -> HttpCheck {
-        HttpCheck { path: "/".into(), status: 200, expect: serde_json::from_str(expect).unwrap(), ..HttpCheck::default() }
+        HttpCheck {
+            path: "/".into(),
+            status: 200,
+            expect: serde_json::from_str(expect).unwrap(),
+            ..HttpCheck::default()
+        }
     }
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status, body: body.into() }
@@ -121,7 +131,8 @@ mod tests {
 
     #[test]
     fn the_cause_in_an_error_answer_is_quoted() {
-        let error = judge(&check("{}"), &answer(424, r#"{"detail":"relation orders does not exist"}"#)).unwrap_err();
+        let error =
+            judge(&check("{}"), &answer(424, r#"{"detail":"relation orders does not exist"}"#)).unwrap_err();
         assert_eq!(error, "status 424 instead of 200 (\"relation orders does not exist\")");
     }
 

@@ -22,7 +22,11 @@ impl Stand {
     pub fn image_tags(&self) -> Result<BTreeMap<String, String>> {
         let call = self.docker(["image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
         let text = self.exec.run(&call)?.success("list images", Lane::A)?.text();
-        Ok(text.lines().filter_map(|l| l.split_once(' ')).map(|(n, id)| (n.into(), id.trim().into())).collect())
+        Ok(text
+            .lines()
+            .filter_map(|l| l.split_once(' '))
+            .map(|(n, id)| (n.into(), id.trim().into()))
+            .collect())
     }
 
     /// Points a name at an image.

@@ -41,7 +41,10 @@ impl Model {
 
     /// What a service depends on, directly.
     pub fn depends_on(&self, service: &str) -> Vec<String> {
-        self.service(service)["depends_on"].as_object().map(|m| m.keys().cloned().collect()).unwrap_or_default()
+        self.service(service)["depends_on"]
+            .as_object()
+            .map(|m| m.keys().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The name of the image that a service runs: its `image:`, or compose's default name.
@@ -65,7 +68,9 @@ impl Model {
     /// The service's command as words; empty when the image's own is used.
     pub fn command(&self, service: &str) -> Vec<String> {
         match &self.service(service)["command"] {
-            Value::Array(words) => words.iter().filter_map(Value::as_str).map(|w| w.replace("$$", "$")).collect(),
+            Value::Array(words) => {
+                words.iter().filter_map(Value::as_str).map(|w| w.replace("$$", "$")).collect()
+            }
             Value::String(text) => text.split_whitespace().map(String::from).collect(),
             _ => Vec::new(),
         }

@@ -46,7 +46,11 @@ impl Pg {
     }
 
     pub fn session_with(&self, database: &str, app: &str, options: &str) -> Result<Psql> {
-        let argv = self.argv("psql", database, &["-X", "-q", "-A", "-t", "-P", "pager=off", "-v", "ON_ERROR_STOP=0"]);
+        let argv = self.argv(
+            "psql",
+            database,
+            &["-X", "-q", "-A", "-t", "-P", "pager=off", "-v", "ON_ERROR_STOP=0"],
+        );
         let call = self.inside(app, &[("PGOPTIONS", options), ("PGCONNECT_TIMEOUT", "10")], &argv);
         let session = self.stand.exec.session(&call)?;
         let mut psql = Psql { session, database: database.into(), count: 0 };
@@ -63,10 +67,8 @@ impl Psql {
         self.session.send(&format!(
             "{sql}\n;\n\\echo {mark}-state :ERROR :SQLSTATE\n\\echo {mark}-why :LAST_ERROR_MESSAGE\n\\echo {mark}\n"
         ))?;
-        let mut lines = self
-            .session
-            .until(&mark, limit)
-            .with_context(|| format!("ask database {}", self.database))?;
+        let mut lines =
+            self.session.until(&mark, limit).with_context(|| format!("ask database {}", self.database))?;
         let at = lines.iter().position(|l| l.starts_with(&format!("{mark}-state ")));
         let talk = lines.split_off(at.context("psql lost its place")?);
         let state = talk[0].split(' ').skip(1).collect::<Vec<_>>();
@@ -89,7 +91,9 @@ impl Psql {
         let lines = self.ask(&format!("SELECT row_to_json(q) FROM (\n{sql}\n) q"), limit)?;
         lines
             .iter()
-            .map(|l| serde_json::from_str(l).with_context(|| format!("an answer of {} is no row", self.database)))
+            .map(|l| {
+                serde_json::from_str(l).with_context(|| format!("an answer of {} is no row", self.database))
+            })
             .collect()
     }
 

@@ -26,17 +26,27 @@ pub struct ProbeLine {
 /// The app module of `celery -A MODULE` in a command line.
 pub fn app_of(argv: &[String]) -> Option<String> {
     let words: Vec<&str> = argv.iter().flat_map(|a| a.split_whitespace()).collect();
-    words.iter().enumerate().find_map(|(at, word)| match *word {
-        "-A" | "--app" => words.get(at + 1).map(|w| (*w).to_string()),
-        other => other.strip_prefix("--app=").or_else(|| other.strip_prefix("-A")).map(String::from),
-    })
-    .map(|name| name.trim_matches(['"', '\'']).to_string())
-    .filter(|name| !name.is_empty())
+    words
+        .iter()
+        .enumerate()
+        .find_map(|(at, word)| match *word {
+            "-A" | "--app" => words.get(at + 1).map(|w| (*w).to_string()),
+            other => other.strip_prefix("--app=").or_else(|| other.strip_prefix("-A")).map(String::from),
+        })
+        .map(|name| name.trim_matches(['"', '\'']).to_string())
+        .filter(|name| !name.is_empty())
 }
 
 impl Stand {
     /// Asks the worker in `container`. `checks`: any of ping, tasks, round_trip, active.
-    pub fn probe(&self, container: &Container, app: &str, checks: &[&str], tasks: &[String], limit: Duration) -> Invocation {
+    pub fn probe(
+        &self,
+        container: &Container,
+        app: &str,
+        checks: &[&str],
+        tasks: &[String],
+        limit: Duration,
+    ) -> Invocation {
         let asked = serde_json::json!({
             "app": app,
             "node": format!("celery@{}", container.hostname),
@@ -65,7 +75,10 @@ mod tests {
     #[test]
     fn the_app_is_found_in_every_shape_of_command() {
         let of = |words: &[&str]| app_of(&words.iter().map(|w| (*w).to_string()).collect::<Vec<_>>());
-        assert_eq!(of(&["celery", "-A", "src.worker.celery_app", "worker"]).as_deref(), Some("src.worker.celery_app"));
+        assert_eq!(
+            of(&["celery", "-A", "src.worker.celery_app", "worker"]).as_deref(),
+            Some("src.worker.celery_app")
+        );
         assert_eq!(of(&["sh", "-c", "exec celery --app=src.w worker"]).as_deref(), Some("src.w"));
         assert_eq!(of(&["celery", "--app", "x:app", "worker"]).as_deref(), Some("x:app"));
         assert_eq!(of(&["python", "run.py"]), None);

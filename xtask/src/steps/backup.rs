@@ -48,6 +48,8 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
         .and_then(|b| b.parse().ok())
         .unwrap_or(0);
 
+    // Not transactional: read before the dump reads them, so that the dump's are the same or ahead.
+    let sequences = schema::sequences(&mut holder)?;
     let archive = dir.join(DUMP);
     let dumped = ctx.act("backup", "dump", json!({ "dir": relative, "snapshot": snapshot }), || {
         let dumped = dump(ctx, &pg, &archive, &snapshot, bytes)?;
@@ -57,7 +59,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
     let globals = globals(ctx, &pg, &dir)?;
     let start = Instant::now();
     let source = ctx.act("backup", "sums", json!({ "snapshot": snapshot }), || {
-        let source = read_source(ctx, &pg, &mut holder, &snapshot)?;
+        let source = read_source(ctx, &pg, &mut holder, &snapshot, sequences)?;
         let data = json!({ "tables": source.sums.len() });
         Ok((source, data))
     })?;
@@ -150,8 +152,13 @@ fn globals(ctx: &Ctx<'_>, pg: &Pg, dir: &Path) -> Result<(String, u64)> {
 }
 
 /// Everything of the snapshot that a restored copy is compared with.
-fn read_source(ctx: &Ctx<'_>, pg: &Pg, holder: &mut Psql, snapshot: &str) -> Result<Source> {
-    let sequences = schema::sequences(holder)?;
+fn read_source(
+    ctx: &Ctx<'_>,
+    pg: &Pg,
+    holder: &mut Psql,
+    snapshot: &str,
+    sequences: Vec<schema::Sequence>,
+) -> Result<Source> {
     let extensions = schema::extensions(holder)?;
     let (objects, sums) = std::thread::scope(|s| {
         let objects = s.spawn(|| schema::read(ctx, pg, &pg.database, "schema", Some(snapshot)));
@@ -210,7 +217,8 @@ fn verify(dir: &Path, record: &Backup) -> Result<()> {
     let manifest: Value = fsx::read_json(&dir.join("manifest.json"))?;
     let digest = std::fs::read_to_string(dir.join(DIGEST)).context("read the digest back")?;
     for file in manifest["files"].as_array().into_iter().flatten() {
-        let (name, hash) = (file["rel"].as_str().unwrap_or_default(), file["sha256"].as_str().unwrap_or_default());
+        let (name, hash) =
+            (file["rel"].as_str().unwrap_or_default(), file["sha256"].as_str().unwrap_or_default());
         let there = std::fs::metadata(dir.join(name)).map_err(|e| bad(format!("{name}: {e}")))?.len();
         if Some(there) != file["bytes"].as_u64() {
             return Err(bad(format!("{name} has {there} bytes")).into());
@@ -254,13 +262,15 @@ fn copy_elsewhere(ctx: &Ctx<'_>, dir: &Path, name: &str) -> Result<Option<String
         fsx::private_dir(&target)?;
         let mut options = fs_extra::dir::CopyOptions::new();
         options.content_only = true;
-        fs_extra::dir::copy(dir, &target, &options)
-            .map_err(|e| Fault::new(format!("copy the backup to {}", target.display())).why(e.to_string()).lane(Lane::A))?;
+        fs_extra::dir::copy(dir, &target, &options).map_err(|e| {
+            Fault::new(format!("copy the backup to {}", target.display())).why(e.to_string()).lane(Lane::A)
+        })?;
         let found = crate::evidence::check_digest(&target)?;
         match found.first() {
-            Some(mismatch) => {
-                Err(Fault::new("the backup's copy does not verify").why(mismatch.to_string()).lane(Lane::A).into())
-            }
+            Some(mismatch) => Err(Fault::new("the backup's copy does not verify")
+                .why(mismatch.to_string())
+                .lane(Lane::A)
+                .into()),
             None => Ok(((), json!({}))),
         }
     })?;

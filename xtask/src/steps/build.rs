@@ -12,8 +12,10 @@ pub fn run(ctx: &Ctx<'_>, skip: Option<&str>) -> Result<Build> {
     let stand = ctx.stand("build")?;
     let start = Instant::now();
     let name = |service: &String| ctx.facts.model.image_name(&stand.project, service);
+    // Also when the build was given up: what it had made by then must be known.
+    let asking = stand.with(&stand.exec.shielded());
     let ids = || -> Result<Vec<Option<String>>> {
-        let tags = stand.image_tags()?;
+        let tags = asking.image_tags()?;
         let with_tag = |n: &str| if n.contains(':') { n.to_string() } else { format!("{n}:latest") };
         Ok(ctx.facts.app_services.iter().map(|s| tags.get(&with_tag(&name(s))).cloned()).collect())
     };
@@ -36,7 +38,8 @@ pub fn run(ctx: &Ctx<'_>, skip: Option<&str>) -> Result<Build> {
             if !finished.ok() {
                 let said: Vec<&str> = finished.stderr.lines().rev().take(12).collect();
                 // The line that says ERROR is the cause; what follows it is the Dockerfile again.
-                let cause = said.iter().rev().find(|l| l.contains("ERROR") || l.contains("failed to")).copied();
+                let cause =
+                    said.iter().rev().find(|l| l.contains("ERROR") || l.contains("failed to")).copied();
                 let fault = finished.fault("an image does not build", Lane::A);
                 return Err(match cause {
                     Some(cause) => fault.why(format!("{}: {}", finished.ended, cause.trim())).into(),

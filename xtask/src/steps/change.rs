@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// What the worker is doing, asked before it is stopped; an answer is not demanded.
 pub fn active_tasks(ctx: &Ctx<'_>) -> Vec<String> {
     let service = &ctx.config.smoke.worker_service;
-    let (Some(worker), Some(app)) = (ctx.facts.container(service).filter(|c| c.running()), &ctx.facts.worker_app)
+    let (Some(worker), Some(app)) =
+        (ctx.facts.container(service).filter(|c| c.running()), &ctx.facts.worker_app)
     else {
         return Vec::new();
     };
@@ -34,7 +35,9 @@ pub fn stop(ctx: &Ctx<'_>, services: &[String]) -> Result<()> {
     let running: Vec<String> = stand
         .containers()?
         .into_iter()
-        .filter(|c| services.contains(&c.service) && !matches!(c.state.as_str(), "exited" | "created" | "dead"))
+        .filter(|c| {
+            services.contains(&c.service) && !matches!(c.state.as_str(), "exited" | "created" | "dead")
+        })
         .map(|c| c.service)
         .collect();
     ctx.waiting("change", format!("{} to stop", running.join(", ")), Duration::from_secs(grace));
@@ -48,7 +51,13 @@ pub fn stop(ctx: &Ctx<'_>, services: &[String]) -> Result<()> {
 
 /// Fences the database and clones it under the fence; freezes the queues meanwhile.
 /// `admin` is a session on database `postgres`.
-pub fn fence_and_clone(ctx: &Ctx<'_>, admin: &mut Psql, target: &Target, active: Vec<String>, stopped_at_ms: u64) -> Result<Fence> {
+pub fn fence_and_clone(
+    ctx: &Ctx<'_>,
+    admin: &mut Psql,
+    target: &Target,
+    active: Vec<String>,
+    stopped_at_ms: u64,
+) -> Result<Fence> {
     let database = &target.database;
     let pg = ctx.pg("change")?;
     std::thread::scope(|scope| {
@@ -56,17 +65,19 @@ pub fn fence_and_clone(ctx: &Ctx<'_>, admin: &mut Psql, target: &Target, active:
         let start = Instant::now();
         let fenced = ctx.act("change", "fence", json!({ "database": database }), || {
             let fenced = fence::fence(admin, database)?;
-            let data = json!({ "oid": fenced.oid, "xid": fenced.xid, "sessions_ended": fenced.sessions_ended });
+            let data =
+                json!({ "oid": fenced.oid, "xid": fenced.xid, "sessions_ended": fenced.sessions_ended });
             Ok((fenced, data))
         });
         let fence_ms = crate::clock::ms_since(start);
         let cloned = fenced.and_then(|fenced| {
             ctx.waiting("change", format!("{} to be cloned", database), Duration::from_secs(4 * 3600));
             let start = Instant::now();
-            let oid = ctx.act("change", "clone", json!({ "database": database, "clone": target.clone }), || {
-                let oid = fence::clone(admin, &pg, database, &target.clone)?;
-                Ok((oid, json!({ "oid": oid })))
-            })?;
+            let oid =
+                ctx.act("change", "clone", json!({ "database": database, "clone": target.clone }), || {
+                    let oid = fence::clone(admin, &pg, database, &target.clone)?;
+                    Ok((oid, json!({ "oid": oid })))
+                })?;
             Ok((fenced, oid, crate::clock::ms_since(start)))
         });
         let frozen = frozen.join().map_err(|_| crate::error::anyhow!("freezing the queues died"))?;

@@ -59,7 +59,8 @@ pub fn portrait(ctx: &Ctx<'_>, step: &str) -> Result<Vec<Container>> {
                 let mut stream = exec.redactor().stream();
                 let mut bytes = stream.push((lines.join("\n") + "\n").as_bytes());
                 bytes.extend(stream.finish());
-                ctx.run.write_text(&format!("logs_{}.log", container.service), &String::from_utf8_lossy(&bytes))
+                ctx.run
+                    .write_text(&format!("logs_{}.log", container.service), &String::from_utf8_lossy(&bytes))
             });
         }
     });

@@ -101,7 +101,10 @@ pub fn stage(ctx: &Ctx<'_>, plan: &Plan, commit: &str) -> Result<()> {
     let dir = stage_dir(ctx.id);
     ctx.act("migrate", "stage files", json!({ "dir": dir, "roots": roots }), || {
         let roots: Vec<String> = roots.into_iter().collect();
-        let tar = stand.exec.run(&stand.archive(commit, &roots))?.success("read the SQL files out of git", Lane::A)?;
+        let tar = stand
+            .exec
+            .run(&stand.archive(commit, &roots))?
+            .success("read the SQL files out of git", Lane::A)?;
         let script = format!("rm -rf {dir} && mkdir -m 755 {dir} && tar -xf - -C {dir}");
         let call = stand.inside(&pg.container, &[], &["sh", "-c", &script]).stdin(tar.stdout);
         stand.exec.run(&call)?.success("copy the SQL files into the database container", Lane::A)?;
@@ -139,7 +142,9 @@ pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Resu
     };
     match skip {
         Some(reason) => record.waived = Some(reason.into()),
-        None if record.files.is_empty() => record.skipped = Some("no migration is listed in [migrate] files".into()),
+        None if record.files.is_empty() => {
+            record.skipped = Some("no migration is listed in [migrate] files".into())
+        }
         None => {}
     }
     if let Some(reason) = record.waived.as_ref().or(record.skipped.as_ref()) {
@@ -179,7 +184,11 @@ pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Resu
 }
 
 /// Runs one file. What it printed is in the RAW log; its rows are not.
-fn apply(ctx: &Ctx<'_>, file: &SqlFile, good: &str) -> std::result::Result<SqlFile, (SqlFile, anyhow::Error)> {
+fn apply(
+    ctx: &Ctx<'_>,
+    file: &SqlFile,
+    good: &str,
+) -> std::result::Result<SqlFile, (SqlFile, anyhow::Error)> {
     let mut done = file.clone();
     let act = if good == "applied" { "apply" } else { "verify" };
     let about = json!({ "path": file.path, "sha256": file.sha256, "order": file.order });
@@ -223,7 +232,19 @@ fn psql(ctx: &Ctx<'_>, path: &str) -> Result<Finished> {
     };
     ctx.waiting("migrate", path.to_string(), limit);
     // Rows that a file selects are nobody's evidence; what it echoes and every error is.
-    let rest = ["-X", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-P", "pager=off", "-o", "/dev/null", "-f", path];
+    let rest = [
+        "-X",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-v",
+        "VERBOSITY=verbose",
+        "-P",
+        "pager=off",
+        "-o",
+        "/dev/null",
+        "-f",
+        path,
+    ];
     let argv = pg.argv("psql", &pg.database, &rest);
     // From the root of the copied tree: `\i` is relative to it, `\ir` to the file.
     let dir = stage_dir(ctx.id);

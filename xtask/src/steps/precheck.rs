@@ -37,7 +37,8 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         log.say(&format!("git status: {line}"));
     }
     let (baseline, scan, free) = std::thread::scope(|s| {
-        let baseline = s.spawn(|| smoke::run(ctx, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
+        let baseline =
+            s.spawn(|| smoke::run(ctx, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
         let scan = s.spawn(|| scan::run(ctx, &stand, given.last, given.dirt));
         let free = free(ctx);
         (baseline.join(), scan.join(), free)
@@ -60,7 +61,11 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         weak_secrets: stand.exec.redactor().weak_keys(),
         warnings: Vec::new(),
         scanned_files: scan.files,
-        scan_base: Some(given.last.map_or("first release: findings in tracked files are the baseline".into(), |l| l.commit.clone())),
+        scan_base: Some(
+            given.last.map_or("first release: findings in tracked files are the baseline".into(), |l| {
+                l.commit.clone()
+            }),
+        ),
         baseline: Some(baseline),
         refusals: Vec::new(),
     };
@@ -117,7 +122,13 @@ fn charter(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Charter> {
 }
 
 /// The charter of a command that is not a release.
-pub fn brief_charter(ctx: &Ctx<'_>, command: &str, head: &str, lock: LockRecord, started: &str) -> Result<Charter> {
+pub fn brief_charter(
+    ctx: &Ctx<'_>,
+    command: &str,
+    head: &str,
+    lock: LockRecord,
+    started: &str,
+) -> Result<Charter> {
     let stand = ctx.stand(command)?;
     let worktree = stand.worktree()?;
     let (operator, host) = whoami();
@@ -141,7 +152,10 @@ pub fn brief_charter(ctx: &Ctx<'_>, command: &str, head: &str, lock: LockRecord,
 /// Who runs this, and where.
 pub fn whoami() -> (String, String) {
     let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    let user = var("USER").or_else(|| var("USERNAME")).or_else(|| var("LOGNAME")).unwrap_or_else(|| "unknown".into());
+    let user = var("USER")
+        .or_else(|| var("USERNAME"))
+        .or_else(|| var("LOGNAME"))
+        .unwrap_or_else(|| "unknown".into());
     (user, gethostname::gethostname().to_string_lossy().into_owned())
 }
 
@@ -203,7 +217,10 @@ fn warn(ctx: &Ctx<'_>, precheck: &mut Precheck) {
         warnings.push(format!("{} files differ in line ends only", precheck.eol_only));
     }
     if !precheck.context.is_empty() {
-        warnings.push(format!("the image build takes in what it should not: add to .dockerignore: {}", precheck.context.join(" ")));
+        warnings.push(format!(
+            "the image build takes in what it should not: add to .dockerignore: {}",
+            precheck.context.join(" ")
+        ));
     }
     for finding in precheck.findings.iter().filter(|f| !(f.hard && f.new)) {
         warnings.push(format!("{}:{} looks like a {}", finding.file, finding.line, finding.kind));
@@ -264,7 +281,8 @@ mod tests {
 
     #[test]
     fn devtasks_are_read_from_subjects() {
-        let subjects = ["[DEVTASK:12] api: x", "no", "[DEVTASK:7][DEVTASK:12] y", "[DEVTASK:] z", "[DEVTASK:3x] q"];
+        let subjects =
+            ["[DEVTASK:12] api: x", "no", "[DEVTASK:7][DEVTASK:12] y", "[DEVTASK:] z", "[DEVTASK:3x] q"];
         assert_eq!(devtasks(&subjects.map(String::from)), ["12", "7"]);
     }
 }

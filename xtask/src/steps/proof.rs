@@ -23,15 +23,25 @@ pub fn run(ctx: &Ctx<'_>, made: &Made) -> Result<Proof> {
     let mut proof = Proof { side_database: side.clone(), ..Proof::default() };
     let outcome = (|| -> Result<()> {
         let source = &made.source;
-        let restored =
-            restore::beside(ctx, "proof", &mut admin, &made.archive, &side, &shape, &source.database, &source.extensions)?;
+        let restored = restore::beside(
+            ctx,
+            "proof",
+            &mut admin,
+            &made.archive,
+            &side,
+            &shape,
+            &source.database,
+            &source.extensions,
+        )?;
         proof.restored_sha256.clone_from(&restored.sha256);
         proof.restore_ms = restored.ms;
         proof.restore_ok = true;
         let store = Store::of(&ctx.config.repo);
         fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
         if restored.sha256 != made.record.sha256 {
-            proof.differences.push("the dump on disk is not the dump that was made: its sha256 differs".into());
+            proof
+                .differences
+                .push("the dump on disk is not the dump that was made: its sha256 differs".into());
         }
         let compared = ctx.act("proof", "compare", json!({ "database": side }), || {
             let compared = restore::compare(ctx, "proof", &side, source)?;

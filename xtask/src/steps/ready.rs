@@ -125,19 +125,39 @@ fn blockers(ctx: &Ctx<'_>, admin: &mut Psql, database: &str) -> Result<Vec<Block
         found.push(Blocker { id: id.into(), found: text, remedy: remedy.into() });
     };
     if c.prepared > 0 {
-        add("prepared", format!("{} prepared transactions", c.prepared), "COMMIT PREPARED or ROLLBACK PREPARED each of pg_prepared_xacts");
+        add(
+            "prepared",
+            format!("{} prepared transactions", c.prepared),
+            "COMMIT PREPARED or ROLLBACK PREPARED each of pg_prepared_xacts",
+        );
     }
     if c.slots > 0 {
-        add("slots", format!("{} logical replication slots", c.slots), "drop them (pg_drop_replication_slot) or move their consumers first");
+        add(
+            "slots",
+            format!("{} logical replication slots", c.slots),
+            "drop them (pg_drop_replication_slot) or move their consumers first",
+        );
     }
     if c.subscriptions > 0 {
-        add("subscriptions", format!("{} enabled subscriptions", c.subscriptions), "ALTER SUBSCRIPTION ... DISABLE for the time of the release");
+        add(
+            "subscriptions",
+            format!("{} enabled subscriptions", c.subscriptions),
+            "ALTER SUBSCRIPTION ... DISABLE for the time of the release",
+        );
     }
     if c.cron.as_deref() == Some(database) {
-        add("cron", "pg_cron is bound to this database's name".into(), "set cron.database_name to another database");
+        add(
+            "cron",
+            "pg_cron is bound to this database's name".into(),
+            "set cron.database_name to another database",
+        );
     }
     if !c.superuser && !(c.owner && c.createdb && c.signals) {
-        add("privileges", "the database's user may not rename it".into(), "use a superuser, or the owner with CREATEDB and pg_signal_backend");
+        add(
+            "privileges",
+            "the database's user may not rename it".into(),
+            "use a superuser, or the owner with CREATEDB and pg_signal_backend",
+        );
     }
     if c.version < 130_000 {
         add("version", format!("PostgreSQL {} is older than 13", c.version / 10_000), "upgrade the server");
@@ -145,20 +165,30 @@ fn blockers(ctx: &Ctx<'_>, admin: &mut Psql, database: &str) -> Result<Vec<Block
     let free = super::precheck::container_free(ctx, "ready")?;
     let need = c.bytes * 13 / 10 + c.max_wal;
     if free < need {
-        let text = format!("{} free for the database, {} needed", fsx::human_bytes(free), fsx::human_bytes(need));
-        add("disk", text, "free space on the database's volume (old undo clones and failed databases: `cargo xtask status`)");
+        let text =
+            format!("{} free for the database, {} needed", fsx::human_bytes(free), fsx::human_bytes(need));
+        add(
+            "disk",
+            text,
+            "free space on the database's volume (old undo clones and failed databases: `cargo xtask status`)",
+        );
     }
     let place = ctx.config.repo.join(&ctx.config.backup.directory);
     if let Ok(free) = fs4::available_space(&place)
         && free < c.bytes
     {
-        let text = format!("{} free for backups, {} needed", fsx::human_bytes(free), fsx::human_bytes(c.bytes));
+        let text =
+            format!("{} free for backups, {} needed", fsx::human_bytes(free), fsx::human_bytes(c.bytes));
         add("backup-disk", text, "free space where backups lie, or set backup.directory");
     }
     if let Some(host) = remote_engine(ctx)?
         && !ctx.facts.mounts.is_empty()
     {
-        add("remote", format!("the engine is remote ({host}) and services mount the checkout"), "run the release on the engine's own machine");
+        add(
+            "remote",
+            format!("the engine is remote ({host}) and services mount the checkout"),
+            "run the release on the engine's own machine",
+        );
     }
     Ok(found)
 }

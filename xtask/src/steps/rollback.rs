@@ -59,7 +59,11 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Rollback {
     if given.keep_database.is_some() {
         record.database.cited = "kept: no migration ran".into();
     }
-    let outcome = if given.reached == Reached::Unfenced { swap_back(ctx, given, &mut record) } else { undo(ctx, given, &mut record) };
+    let outcome = if given.reached == Reached::Unfenced {
+        swap_back(ctx, given, &mut record)
+    } else {
+        undo(ctx, given, &mut record)
+    };
     if let Err(error) = outcome {
         let fault = fault_of(&error);
         if let Ok(log) = ctx.run.log("rollback") {
@@ -110,7 +114,9 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
 /// Stop, fence, swap, properties, queues, previous images and source, smoke, prove.
 fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     let target = given.target;
-    let fence_record = given.fence.ok_or_else(|| Fault::new("there is no record of the fence: the clone's OID is not known"))?;
+    let fence_record = given
+        .fence
+        .ok_or_else(|| Fault::new("there is no record of the fence: the clone's OID is not known"))?;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("rollback"))?;
     stop_all(ctx, target)?;
@@ -152,7 +158,9 @@ fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
     let ids: Vec<String> = stand
         .containers()?
         .into_iter()
-        .filter(|c| services.contains(&c.service) && !matches!(c.state.as_str(), "exited" | "created" | "dead"))
+        .filter(|c| {
+            services.contains(&c.service) && !matches!(c.state.as_str(), "exited" | "created" | "dead")
+        })
         .map(|c| c.id)
         .collect();
     let grace = ctx.config.stand.stop_grace_s;
@@ -180,31 +188,34 @@ fn swap_in(
     let live = &target.database;
     record.database.expected_oid = fence_record.clone_oid;
     ctx.act("rollback", "fence", json!({ "database": live }), || {
-        let already = matches!(
-            swap::find(admin, live, failed, fence_record.clone_oid)?,
-            swap::Where::Swapped { .. }
-        );
+        let already =
+            matches!(swap::find(admin, live, failed, fence_record.clone_oid)?, swap::Where::Swapped { .. });
         if let (false, Some(row)) = (already, postgres::database(admin, live)?) {
             fence::fence(admin, &row.name)?;
         }
         Ok(((), json!({ "already_swapped": already })))
     })?;
-    let swapped = ctx.act("rollback", "swap", json!({ "live": live, "clone": target.clone, "failed": failed }), || {
-        let before = swap::find(admin, live, failed, fence_record.clone_oid)?;
-        if before == swap::Where::Lost {
-            return Err(Fault::new(format!("the clone {} is gone", target.clone))
-                .why(format!("no database has OID {}", fence_record.clone_oid))
-                .remedy("go back from the backup: cargo xtask rollback --backup DIR")
-                .lane(Lane::C)
-                .into());
-        }
-        if before == swap::Where::Waiting {
-            postgres::allow_connections(admin, &target.clone, false)?;
-            postgres::end_sessions(admin, &target.clone, Duration::from_secs(30))?;
-            swap::swap(admin, live, &target.clone, failed, fence_record.clone_oid)?;
-        }
-        Ok((before, json!({ "oid": fence_record.clone_oid })))
-    })?;
+    let swapped = ctx.act(
+        "rollback",
+        "swap",
+        json!({ "live": live, "clone": target.clone, "failed": failed }),
+        || {
+            let before = swap::find(admin, live, failed, fence_record.clone_oid)?;
+            if before == swap::Where::Lost {
+                return Err(Fault::new(format!("the clone {} is gone", target.clone))
+                    .why(format!("no database has OID {}", fence_record.clone_oid))
+                    .remedy("go back from the backup: cargo xtask rollback --backup DIR")
+                    .lane(Lane::C)
+                    .into());
+            }
+            if before == swap::Where::Waiting {
+                postgres::allow_connections(admin, &target.clone, false)?;
+                postgres::end_sessions(admin, &target.clone, Duration::from_secs(30))?;
+                swap::swap(admin, live, &target.clone, failed, fence_record.clone_oid)?;
+            }
+            Ok((before, json!({ "oid": fence_record.clone_oid })))
+        },
+    )?;
     let row = postgres::the_database(admin, live)?;
     record.database.live_oid = row.oid;
     record.database.sums_taken = given.clone_sums.is_some();
@@ -223,7 +234,10 @@ fn swap_in(
     let statements: Vec<String> =
         fsx::read_json(&store.of_release(&target.rid)?.join("properties.json")).unwrap_or_default();
     if statements.is_empty() {
-        record.problems.push("the properties of the database are not known: owner, grants and settings were not replayed".into());
+        record.problems.push(
+            "the properties of the database are not known: owner, grants and settings were not replayed"
+                .into(),
+        );
     }
     ctx.act("rollback", "replay properties", json!({ "statements": statements.len() }), || {
         properties::replay(admin, &statements)?;
@@ -298,7 +312,8 @@ fn set_aside(
     record.failed_database = Some(failed.into());
     postgres::allow_connections(admin, failed, false)?;
     postgres::end_sessions(admin, failed, Duration::from_secs(30))?;
-    ctx.events.note("rollback", format!("service is back; counting and dumping what was set aside in {failed}"));
+    ctx.events
+        .note("rollback", format!("service is back; counting and dumping what was set aside in {failed}"));
     record.set_aside = ctx.act("rollback", "count rows set aside", json!({ "database": failed }), || {
         let rows = aside::count(ctx, "rollback", admin, failed, given.clone_sums, &fence_record.xid)?;
         let tables = rows.len();

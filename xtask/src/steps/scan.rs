@@ -97,9 +97,11 @@ fn excluded(ignore: &str, path: &str) -> bool {
         let parents = Path::new(path).ancestors().filter(|p| !p.as_os_str().is_empty());
         let matches = |p: &Path| {
             let text = p.to_string_lossy();
-            glob::Pattern::new(rule).is_ok_and(|g| g.matches(&text)) || rule.strip_prefix("**/").is_some_and(|r| {
-                glob::Pattern::new(r).is_ok_and(|g| p.file_name().is_some_and(|n| g.matches(&n.to_string_lossy())))
-            })
+            glob::Pattern::new(rule).is_ok_and(|g| g.matches(&text))
+                || rule.strip_prefix("**/").is_some_and(|r| {
+                    glob::Pattern::new(r)
+                        .is_ok_and(|g| p.file_name().is_some_and(|n| g.matches(&n.to_string_lossy())))
+                })
         };
         if parents.into_iter().any(matches) {
             out = hides;

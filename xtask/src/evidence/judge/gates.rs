@@ -186,7 +186,14 @@ fn migrate(dir: &Path) -> (bool, String) {
             _ => {
                 let failed = m.files.iter().chain(&m.verify).find(|f| f.status == "failed");
                 let why = failed.map(|f| format!("; {} failed", f.path)).unwrap_or_default();
-                (ok, format!("{files} of {} applied, {verified} of {} verified{why}", m.files.len(), m.verify.len()))
+                (
+                    ok,
+                    format!(
+                        "{files} of {} applied, {verified} of {} verified{why}",
+                        m.files.len(),
+                        m.verify.len()
+                    ),
+                )
             }
         }
     })
