@@ -74,6 +74,7 @@ impl Store {
 
     /// The directory of one release, 0700.
     pub fn of_release(&self, rid: &str) -> Result<PathBuf> {
+        fsx::private_dir(&self.dir)?;
         let dir = self.dir.join(rid);
         fsx::private_dir(&dir)?;
         Ok(dir)

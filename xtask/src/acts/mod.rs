@@ -7,6 +7,8 @@ pub mod fence;
 pub mod freeze;
 pub mod properties;
 pub mod restore;
+pub mod room;
+pub mod scan;
 pub mod schema;
 pub mod smoke;
 pub mod sums;

@@ -82,7 +82,7 @@ fn renamed(statement: &str, from: &str, to: &str) -> String {
 }
 
 fn quotes_closed(text: &str) -> bool {
-    text.matches('\'').count() % 2 == 0 && text.matches('"').count() % 2 == 0
+    text.matches('\'').count().is_multiple_of(2) && text.matches('"').count().is_multiple_of(2)
 }
 
 /// Replays statements; every one must hold.

@@ -29,6 +29,13 @@ pub struct Source {
     pub sequences: Vec<Sequence>,
 }
 
+/// A backup, and what its source was.
+pub struct Made {
+    pub record: crate::evidence::records::Backup,
+    pub source: Source,
+    pub archive: std::path::PathBuf,
+}
+
 /// A restored copy.
 #[derive(Debug, Clone)]
 pub struct Restored {
@@ -40,30 +47,34 @@ pub struct Restored {
     pub properties: Vec<String>,
 }
 
-/// Restores `archive` into the new database `side`. `shape` says how to create it.
-pub fn beside(
-    ctx: &Ctx<'_>,
-    step: &str,
-    admin: &mut Psql,
-    archive: &Path,
-    side: &str,
-    shape: &postgres::Shape,
-    from: &str,
-    extensions: &[Extension],
-) -> Result<Restored> {
+/// What to restore, and where to.
+pub struct What<'a> {
+    pub archive: &'a Path,
+    /// The new database.
+    pub side: &'a str,
+    /// How to create it.
+    pub shape: &'a postgres::Shape,
+    /// The database's name in the archive.
+    pub from: &'a str,
+    pub extensions: &'a [Extension],
+}
+
+/// Restores an archive into a new database.
+pub fn beside(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, what: &What<'_>) -> Result<Restored> {
+    let What { archive, side, .. } = *what;
     let pg = ctx.pg(step)?;
     let start = Instant::now();
     ctx.act(step, "create side database", json!({ "database": side }), || {
         postgres::drop_database(admin, side, RESTORE)?;
-        admin.ask(&postgres::create_like(side, shape), RESTORE)?;
+        admin.ask(&postgres::create_like(side, what.shape), RESTORE)?;
         admin.run(&format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", ident(side)))?;
         Ok(((), json!({ "oid": postgres::the_database(admin, side)?.oid })))
     })?;
     let remote = remote_archive(ctx.id, side);
     let result = ctx.act(step, "restore", json!({ "database": side, "archive": archive }), || {
         let sha256 = send(ctx, step, &pg, archive, &remote)?;
-        let properties = read_properties(ctx, &pg, &remote, from)?;
-        load(ctx, step, &pg, side, &remote, extensions)?;
+        let properties = read_properties(ctx, &pg, &remote, what.from)?;
+        load(ctx, step, &pg, side, &remote, what.extensions)?;
         let data = json!({ "sha256": sha256, "properties": properties.len() });
         Ok(((sha256, properties), data))
     });

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
+/// Called with the digest's sha256.
+pub type OnPass<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
+
 /// What the files do not say.
 pub struct Given<'a> {
     pub plan: &'a Plan,
@@ -21,7 +24,7 @@ pub struct Given<'a> {
     pub previous: Option<Previous>,
     /// Writes the last known good release, once everything else is on disk and verifies. Gets the
     /// digest's sha256.
-    pub on_pass: Option<&'a mut dyn FnMut(&str) -> Result<()>>,
+    pub on_pass: Option<OnPass<'a>>,
 }
 
 /// Ends a run: judges it from its files, sums it up, and verifies what was written.

@@ -319,7 +319,7 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
 }
 
 /// B2 and the proof, side by side: whichever fails ends the other.
-fn build_and_prove(flow: &Flow<'_>, made: Option<&backup::Made>) -> StepResult<()> {
+fn build_and_prove(flow: &Flow<'_>, made: Option<&restore::Made>) -> StepResult<()> {
     let start = flow.start;
     let waivers = &flow.prepared.options.waivers;
     let cancel = smoke::never();

@@ -61,6 +61,12 @@ pub fn write(run: &RunDir, failure: &Failure, project: &str, commit: &str) -> Re
     if let Some(smoke) = run.read::<Smoke>("smoke.json").filter(|_| failure.step == "smoke") {
         quoted.extend(smoke.checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.name, c.detail)));
     }
+    let mut seen: Vec<String> = Vec::new();
+    quoted.retain(|q| {
+        let new = !seen.iter().any(|s| s.contains(q.as_str()));
+        seen.push(q.clone());
+        new
+    });
     if quoted.is_empty() {
         quoted.push("no cause was printed; see the log".into());
     }

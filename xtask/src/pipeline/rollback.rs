@@ -385,16 +385,10 @@ fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
     live.close();
     let manifest: Value = fsx::read_json(&dir.join("manifest.json"))?;
     let from = manifest["postgres"]["db_name"].as_str().unwrap_or(&pg.database).to_string();
-    let restored = restore::beside(
-        ctx,
-        "rollback",
-        &mut admin,
-        &dir.join("db.dump"),
-        &side,
-        &shape,
-        &from,
-        &extensions,
-    )?;
+    let archive = dir.join("db.dump");
+    let what =
+        restore::What { archive: &archive, side: &side, shape: &shape, from: &from, extensions: &extensions };
+    let restored = restore::beside(ctx, "rollback", &mut admin, &what)?;
     let copy = restore::sums_of_closed(ctx, "rollback", &mut admin, &side)?;
     let differences = crate::acts::sums::differences(&sums, &copy);
     if !differences.is_empty() {

@@ -1,7 +1,7 @@
 //! B1: a dump of one snapshot, with the table sums of the same snapshot.
 
 use crate::acts::aside::HashingFile;
-use crate::acts::restore::Source;
+use crate::acts::restore::{Made, Source};
 use crate::acts::{Ctx, schema, sums};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Fault, Lane, Result};
@@ -11,15 +11,8 @@ use crate::fsx;
 use crate::stand::postgres::Pg;
 use crate::stand::psql::Psql;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// A backup and what its source was.
-pub struct Made {
-    pub record: Backup,
-    pub source: Source,
-    pub archive: PathBuf,
-}
 
 /// The name of the dump in a backup directory.
 pub const DUMP: &str = "db.dump";

@@ -153,13 +153,11 @@ pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Resu
     let mut failure = None;
     for n in 0..record.files.len() {
         let file = record.files[n].clone();
-        match apply(ctx, &file, "applied") {
-            Ok(done) => record.files[n] = done,
-            Err((done, error)) => {
-                record.files[n] = done;
-                failure = Some(error);
-                break;
-            }
+        let (done, error) = apply(ctx, &file, "applied");
+        record.files[n] = done;
+        failure = error;
+        if failure.is_some() {
+            break;
         }
     }
     for n in 0..record.verify.len() {
@@ -167,13 +165,7 @@ pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Resu
             break;
         }
         let file = record.verify[n].clone();
-        match apply(ctx, &file, "passed") {
-            Ok(done) => record.verify[n] = done,
-            Err((done, error)) => {
-                record.verify[n] = done;
-                failure = Some(error);
-            }
-        }
+        (record.verify[n], failure) = apply(ctx, &file, "passed");
     }
     record.ok = failure.is_none();
     ctx.run.write_json("migrate.json", &record)?;
@@ -183,12 +175,9 @@ pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Resu
     }
 }
 
-/// Runs one file. What it printed is in the RAW log; its rows are not.
-fn apply(
-    ctx: &Ctx<'_>,
-    file: &SqlFile,
-    good: &str,
-) -> std::result::Result<SqlFile, (SqlFile, anyhow::Error)> {
+/// Runs one file: its record, and why it failed if it did. What it printed is in the RAW log; its
+/// rows are not.
+fn apply(ctx: &Ctx<'_>, file: &SqlFile, good: &str) -> (SqlFile, Option<anyhow::Error>) {
     let mut done = file.clone();
     let act = if good == "applied" { "apply" } else { "verify" };
     let about = json!({ "path": file.path, "sha256": file.sha256, "order": file.order });
@@ -212,16 +201,8 @@ fn apply(
             .lane(Lane::C);
         Err(fault.into())
     });
-    match result {
-        Ok(()) => {
-            done.status = good.into();
-            Ok(done)
-        }
-        Err(error) => {
-            done.status = "failed".into();
-            Err((done, error))
-        }
-    }
+    done.status = if result.is_ok() { good } else { "failed" }.into();
+    (done, result.err())
 }
 
 fn psql(ctx: &Ctx<'_>, path: &str) -> Result<Finished> {

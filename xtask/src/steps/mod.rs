@@ -10,4 +10,3 @@ pub mod precheck;
 pub mod proof;
 pub mod ready;
 pub mod rollback;
-pub mod scan;

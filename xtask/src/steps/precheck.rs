@@ -1,14 +1,12 @@
 //! P1 to P5: who releases what onto which stand, how healthy it is, and
 //! whether anything that must not leave is about to.
 
-use super::scan;
-use crate::acts::{Ctx, smoke};
-use crate::error::{Context, Exit, Fault, Lane, Result};
+use crate::acts::{Ctx, room, scan, smoke};
+use crate::error::{Exit, Fault, Lane, Result};
 use crate::evidence::records::{Charter, LockRecord, Precheck};
 use crate::lkg::LastKnownGood;
 use crate::stand::git::Dirt;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,7 +38,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         let baseline =
             s.spawn(|| smoke::run(ctx, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
         let scan = s.spawn(|| scan::run(ctx, &stand, given.last, given.dirt));
-        let free = free(ctx);
+        let free = room::free(ctx);
         (baseline.join(), scan.join(), free)
     });
     let died = |_| crate::error::anyhow!("a part of the precheck died");
@@ -171,35 +169,6 @@ fn devtasks(subjects: &[String]) -> Vec<String> {
         }
     }
     found
-}
-
-/// Free bytes where it matters.
-fn free(ctx: &Ctx<'_>) -> BTreeMap<String, u64> {
-    let mut free = BTreeMap::new();
-    let backups = ctx.config.repo.join(&ctx.config.backup.directory);
-    let place = backups.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
-    if let Ok(bytes) = fs4::available_space(place) {
-        free.insert("backups".into(), bytes);
-    }
-    if let Ok(bytes) = container_free(ctx, "precheck") {
-        free.insert("database".into(), bytes);
-    }
-    free
-}
-
-/// Free bytes on the volume that holds PGDATA.
-pub fn container_free(ctx: &Ctx<'_>, step: &str) -> Result<u64> {
-    let pg = ctx.pg(step)?;
-    let script = "df -Pk \"${PGDATA:-/var/lib/postgresql/data}\"";
-    let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", script]);
-    let text = pg.stand.exec.run(&call)?.success("ask for the free space of the database", Lane::A)?.text();
-    let kilobytes: u64 = text
-        .lines()
-        .last()
-        .and_then(|l| l.split_whitespace().nth(3))
-        .and_then(|n| n.parse().ok())
-        .context("df printed no free space")?;
-    Ok(kilobytes * 1024)
 }
 
 fn warn(ctx: &Ctx<'_>, precheck: &mut Precheck) {

@@ -1,7 +1,7 @@
 //! The proof: the dump that was made, read back from disk, restored beside the
 //! live database and compared with its source. Then dropped.
 
-use super::backup::Made;
+use crate::acts::restore::Made;
 use crate::acts::{Ctx, restore, schema};
 use crate::clock;
 use crate::error::{Fault, Lane, Result};
@@ -23,16 +23,14 @@ pub fn run(ctx: &Ctx<'_>, made: &Made) -> Result<Proof> {
     let mut proof = Proof { side_database: side.clone(), ..Proof::default() };
     let outcome = (|| -> Result<()> {
         let source = &made.source;
-        let restored = restore::beside(
-            ctx,
-            "proof",
-            &mut admin,
-            &made.archive,
-            &side,
-            &shape,
-            &source.database,
-            &source.extensions,
-        )?;
+        let what = restore::What {
+            archive: &made.archive,
+            side: &side,
+            shape: &shape,
+            from: &source.database,
+            extensions: &source.extensions,
+        };
+        let restored = restore::beside(ctx, "proof", &mut admin, &what)?;
         proof.restored_sha256.clone_from(&restored.sha256);
         proof.restore_ms = restored.ms;
         proof.restore_ok = true;

@@ -2,7 +2,7 @@
 //! restored and compared equal, the previous images and source are here, the
 //! override is valid, and nothing blocks the swap.
 
-use crate::acts::{Ctx, code};
+use crate::acts::{Ctx, code, room};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::{Blocker, Proof, Readiness};
 use crate::fsx;
@@ -152,7 +152,7 @@ fn blockers(ctx: &Ctx<'_>, admin: &mut Psql, database: &str) -> Result<Vec<Block
             "set cron.database_name to another database",
         );
     }
-    if !c.superuser && !(c.owner && c.createdb && c.signals) {
+    if !(c.superuser || c.owner && c.createdb && c.signals) {
         add(
             "privileges",
             "the database's user may not rename it".into(),
@@ -162,7 +162,7 @@ fn blockers(ctx: &Ctx<'_>, admin: &mut Psql, database: &str) -> Result<Vec<Block
     if c.version < 130_000 {
         add("version", format!("PostgreSQL {} is older than 13", c.version / 10_000), "upgrade the server");
     }
-    let free = super::precheck::container_free(ctx, "ready")?;
+    let free = room::of_database(ctx, "ready")?;
     let need = c.bytes * 13 / 10 + c.max_wal;
     if free < need {
         let text =
