@@ -80,7 +80,7 @@ look_at_docker() {
       # From Debian 13 on the client is a package of its own, which docker.io only recommends.
       if [[ $OS_ID == debian ]] && (($(os_major) >= 13)) && ! $found; then APT_PACKAGES+=(docker-cli); fi
     elif socket_denied; then
-      BLOCKERS+=("the Docker daemon runs, but $(id -un) may not use it: sudo usermod -aG docker $(id -un), then sign in again")
+      BLOCKERS+=("the Docker daemon runs, but $(id -un) may not use it: $(group_advice)")
       return
     fi
     START_DAEMON=true
@@ -88,6 +88,8 @@ look_at_docker() {
   compose_good || need_plugin compose
   buildx_good || need_plugin buildx
 }
+
+group_advice() { printf 'run  sudo usermod -aG docker %s  , sign in again, then run scripts/setup again' "$(id -un)"; }
 
 socket_denied() { [[ -S /var/run/docker.sock && ! -w /var/run/docker.sock ]]; }
 

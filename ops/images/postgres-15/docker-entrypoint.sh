@@ -30,7 +30,11 @@ create_cluster() {
   local -a extra=()
   # Words, as the public image takes them: --encoding=UTF8 --locale=C
   [[ -z $initdb_args ]] || eval "extra=($initdb_args)"
-  initdb --username="$user" --pwfile=<(printf '%s\n' "$password") "${extra[@]}"
+  if [[ -n $password ]]; then
+    initdb --username="$user" --pwfile=<(printf '%s\n' "$password") "${extra[@]}"
+  else
+    initdb --username="$user" "${extra[@]}"
+  fi
   # initdb lets the socket and the loopback in; everything else needs the password.
   printf '\nhost all all all %s\n' "$host_auth" >> "$PGDATA/pg_hba.conf"
 }
@@ -52,8 +56,6 @@ run_init_files() {
 }
 
 first_start() {
-  # PID 1 ignores signals that it has no handler for.
-  trap 'exit 143' INT TERM
   local user password database initdb_args host_auth
   user=$(setting POSTGRES_USER postgres)
   password=$(setting POSTGRES_PASSWORD)
@@ -66,12 +68,7 @@ first_start() {
   # What init scripts expect to find, wherever the values came from.
   export POSTGRES_USER=$user POSTGRES_DB=$database POSTGRES_PASSWORD=$password
 
-  if [[ -n $password ]]; then create_cluster; else
-    local -a extra=()
-    [[ -z $initdb_args ]] || eval "extra=($initdb_args)"
-    initdb --username="$user" "${extra[@]}"
-    printf '\nhost all all all trust\n' >> "$PGDATA/pg_hba.conf"
-  fi
+  create_cluster
 
   # On the socket only: nobody outside may take the half-made database for the real one.
   local options
@@ -82,8 +79,6 @@ first_start() {
   fi
   run_init_files
   pg_ctl -D "$PGDATA" -m fast -w stop
-  unset POSTGRES_PASSWORD
-  trap - INT TERM
   note 'first start done'
 }
 
@@ -95,7 +90,14 @@ if [[ ${1-} == postgres ]]; then
     export HOME=/var/lib/postgresql
     exec setpriv --reuid=postgres --regid=postgres --init-groups "${BASH_SOURCE[0]}" "$@"
   fi
-  [[ -s $PGDATA/PG_VERSION ]] || first_start "${@:2}"
+  if [[ ! -s $PGDATA/PG_VERSION ]]; then
+    # PID 1 ignores signals that it has no handler for, and bash runs a handler only
+    # between commands or in a wait: hence the background.
+    trap 'exit 143' INT TERM
+    first_start "${@:2}" &
+    wait "$!"
+    trap - INT TERM
+  fi
 fi
 
 exec "$@"
