@@ -185,13 +185,26 @@ fn worker_checks(
                 &ctx.config.smoke.tasks,
                 left.max(Duration::from_secs(1)),
             );
-            let outcome = stand.exec.run(&call);
-            // A container that died under the question is asked again in its next life.
-            let lines = match &outcome {
-                Ok(finished) => read_probe(&finished.text()),
-                Err(_) => Vec::new(),
+            let asked_at = Instant::now();
+            let mut known: Vec<Check> = Vec::new();
+            let mut rest = String::new();
+            let mut sink = |bytes: &[u8]| {
+                rest.push_str(&String::from_utf8_lossy(bytes));
+                while let Some((line, after)) = rest.split_once('\n') {
+                    for answer in read_probe(line) {
+                        let name =
+                            asked.iter().find(|(check, _)| *check == answer.check).map(|(_, name)| *name);
+                        // From our question to its answer: what a person waits for.
+                        let ms = crate::clock::ms_since(asked_at);
+                        known.extend(name.map(|name| tell(check_of(name, answer, ms))));
+                    }
+                    rest = after.to_string();
+                }
+                Ok(())
             };
-            let again = lines.is_empty() && !patience.settle.is_zero();
+            let outcome = stand.exec.run_with(&call, None, &mut sink);
+            // A container that died under the question is asked again in its next life.
+            let again = known.is_empty() && !patience.settle.is_zero();
             if !again || start.elapsed() >= patience.limit || exec.stopped() {
                 let why = match &outcome {
                     Ok(finished) => {
@@ -201,7 +214,14 @@ fn worker_checks(
                     }
                     Err(error) => format!("{error:#}"),
                 };
-                return asked.iter().map(|(check, name)| tell(line_of(&lines, check, name, &why))).collect();
+                let missing = asked.iter().filter(|(_, name)| !known.iter().any(|c| c.name == *name));
+                let unanswered: Vec<Check> = missing
+                    .map(|(_, name)| {
+                        tell(Check { name: (*name).into(), detail: why.clone(), ..Check::default() })
+                    })
+                    .collect();
+                known.extend(unanswered);
+                return known;
             }
         } else if patience.settle.is_zero() || start.elapsed() >= patience.limit || exec.stopped() {
             return all(&format!("the service {} does not run", ctx.config.smoke.worker_service));
@@ -212,14 +232,9 @@ fn worker_checks(
     }
 }
 
-fn line_of(lines: &[ProbeLine], check: &str, name: &str, why: &str) -> Check {
-    match lines.iter().find(|l| l.check == check) {
-        Some(line) => {
-            let sqlstate = sqlstate_in(&line.detail).filter(|_| !line.ok);
-            Check { name: name.into(), ok: line.ok, ms: line.ms, detail: line.detail.clone(), sqlstate }
-        }
-        None => Check { name: name.into(), detail: why.into(), ..Check::default() },
-    }
+fn check_of(name: &str, line: ProbeLine, ms: u64) -> Check {
+    let sqlstate = sqlstate_in(&line.detail).filter(|_| !line.ok);
+    Check { name: name.into(), ok: line.ok, ms, detail: line.detail, sqlstate }
 }
 
 /// The SQLSTATE of a missing relation or column that a text tells of: by number, by the name that

@@ -45,25 +45,13 @@ pub fn run(global: &Global, args: &Release, screen: &Screen) -> Result<Exit> {
     })
 }
 
-/// A few lines: what will be done, and what it costs.
-fn in_short(plan: &Plan) -> String {
+/// What is done to what: the same for the same commit on the same stand.
+fn head(plan: &Plan) -> String {
     let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "release {} of {} on stand {}",
-        &plan.commit[..plan.commit.len().min(12)],
-        plan.branch,
-        plan.project
-    );
+    let commit = &plan.commit[..plan.commit.len().min(12)];
+    let _ = writeln!(out, "release {commit} of {} on stand {}", plan.branch, plan.project);
     let _ = writeln!(out, "  replaces  {}", plan.app_services.join(", "));
-    let _ = writeln!(
-        out,
-        "  migrates  {} files on database {} ({})",
-        plan.migrations.len(),
-        plan.database,
-        human_bytes(plan.run.database_bytes)
-    );
-    let _ = writeln!(out, "  downtime  at most {} expected", human_ms(plan.run.expected_downtime_ms));
+    let _ = writeln!(out, "  migrates  {} files on database {}", plan.migrations.len(), plan.database);
     let _ = writeln!(out, "  way back  {}", plan.way_back);
     for line in plan.destroys.iter().chain(&plan.warnings) {
         let _ = writeln!(out, "  note      {line}");
@@ -74,14 +62,24 @@ fn in_short(plan: &Plan) -> String {
     out
 }
 
+/// What it costs: an estimate, other each time.
+fn cost(plan: &Plan) -> String {
+    format!(
+        "  downtime  at most {} expected\n  disk      {} needed for dump, proof and clone of {}\n",
+        human_ms(plan.run.expected_downtime_ms),
+        human_bytes(plan.run.disk_needed_bytes),
+        human_bytes(plan.run.database_bytes)
+    )
+}
+
+/// A few lines: what will be done, and what it costs.
+fn in_short(plan: &Plan) -> String {
+    head(plan) + &cost(plan)
+}
+
 /// Everything that a second operator needs.
 fn in_full(plan: &Plan) -> String {
-    let mut out = in_short(plan);
-    let _ = writeln!(
-        out,
-        "  disk      {} needed for dump, proof and clone",
-        human_bytes(plan.run.disk_needed_bytes)
-    );
+    let mut out = head(plan);
     out.push_str("steps\n");
     for step in &plan.steps {
         let skip = step.skipped.as_ref().map(|s| format!("  (skipped: {s})")).unwrap_or_default();
@@ -112,5 +110,5 @@ fn in_full(plan: &Plan) -> String {
     }
     out.push_str("this run\n");
     let _ = writeln!(out, "  {} at {}", plan.run.rid, plan.run.time);
-    out
+    out + &cost(plan)
 }

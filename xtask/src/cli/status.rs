@@ -26,7 +26,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             .iter()
             .map(|c| {
                 let source = facts.mounts.get(&c.service).and_then(|at| c.source_at(at)).unwrap_or_default();
-                let previous = std::path::Path::new(source).starts_with(&trees);
+                let previous = c.running() && std::path::Path::new(source).starts_with(&trees);
                 json!({ "service": c.service, "state": c.state, "health": c.health, "image": c.image,
                         "source": source, "runs_previous_source": previous, "restarts": c.restarts })
             })

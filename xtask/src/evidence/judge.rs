@@ -148,7 +148,13 @@ fn judge_rollback(
         (Some(back), _) if back.verified && all_ok && failure.is_none() => (
             Verdict::Pass,
             Exit::Pass,
-            format!("{} runs", back.to.clone().unwrap_or_else(|| "the previous version".into())),
+            match (&back.to, &back.code) {
+                (Some(to), _) => format!("{to} runs, on the database as it was then"),
+                (None, Some(code)) if code.kind == "stopped" => {
+                    "nothing runs, the database is as it was: as before the first release".into()
+                }
+                _ => "the version of before runs, on the database as it was then".into(),
+            },
         ),
         (None, Reached::Unchanged) => {
             let by = failure.as_ref().and_then(|f| f.stopped_by.as_deref());

@@ -112,6 +112,17 @@ pub fn new_rid(kind: &str, clock: Clock, head: Option<&str>) -> String {
     format!("{kind}_{}_{head}", clock::stamp(clock.now()))
 }
 
+/// A rid that has no directory yet: a second run within the same second gets `.2`.
+pub fn free_rid(root: &Path, rid: String) -> String {
+    let mut name = rid.clone();
+    let mut number = 2;
+    while root.join(&name).exists() {
+        name = format!("{rid}.{number}");
+        number += 1;
+    }
+    name
+}
+
 /// A rid becomes a file name and part of database names' records: `[A-Za-z0-9._-]` only.
 pub fn check_rid(rid: &str) -> Result<()> {
     let fine = !rid.is_empty()

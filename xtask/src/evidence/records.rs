@@ -188,8 +188,11 @@ pub struct Fence {
     pub active_tasks: Vec<String>,
     pub frozen_keys: Vec<String>,
     pub broker: String,
-    /// Milliseconds on the journal's clock at which the stop began and service was back.
+    /// Milliseconds on the journal's clock at which the stop began.
     pub stopped_at_ms: u64,
+    /// Roles and settings of the cluster, by hash: a swap does not bring them back.
+    #[serde(default)]
+    pub cluster: BTreeMap<String, String>,
 }
 
 /// M1: migrate.json.
@@ -269,7 +272,8 @@ pub struct Rollback {
     pub smoke: Option<Smoke>,
     /// Checks that were green before and are not green again.
     pub not_green_again: Vec<String>,
-    pub roles_changed: Vec<String>,
+    /// Roles and cluster settings that are not as they were at the fence: named, never repaired.
+    pub cluster_changed: Vec<String>,
     pub set_aside: Vec<SetAside>,
     pub failed_database: Option<String>,
     pub failed_dump: Option<String>,

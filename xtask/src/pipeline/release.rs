@@ -9,7 +9,7 @@ use crate::acts::{Ctx, code, restore, short_id};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Exit, Fault, Result, anyhow, fault_of};
 use crate::evidence::records::*;
-use crate::evidence::{self, EVIDENCE, Previous, Reached, RunDir, new_rid};
+use crate::evidence::{self, EVIDENCE, Previous, Reached, RunDir, free_rid, new_rid};
 use crate::exec::{GIVEN_UP, Kind};
 use crate::facts::{self, Facts};
 use crate::fsx;
@@ -56,7 +56,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
             evidence::check_rid(rid)?;
             rid.clone()
         }
-        None => new_rid("rel", now, Some(&head)),
+        None => free_rid(&start.config.repo.join(EVIDENCE), new_rid("rel", now, Some(&head))),
     };
     let mut inputs = Inputs {
         commit: head.clone(),

@@ -10,7 +10,7 @@ use crate::acts::{Ctx, short_id};
 use crate::clock::{self, Clock};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Check;
-use crate::evidence::{EVIDENCE, RunDir, new_rid};
+use crate::evidence::{EVIDENCE, RunDir, free_rid, new_rid};
 use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::plan::{Plan, Planned};
@@ -34,9 +34,10 @@ pub fn open(
 ) -> Result<(RunDir, Plan)> {
     let now = Clock::System;
     let head = start.stand.head().ok();
-    let rid = new_rid(kind, now, head.as_deref());
+    let root = start.config.repo.join(EVIDENCE);
+    let rid = free_rid(&root, new_rid(kind, now, head.as_deref()));
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
-    let run = RunDir::create(&start.config.repo.join(EVIDENCE), &rid, start.stand.exec.redactor())?;
+    let run = RunDir::create(&root, &rid, start.stand.exec.redactor())?;
     let planned = Planned { step: command.into(), does: does.into(), skipped: None };
     let mut plan = Plan::single(command, start.config, facts, &rid, &clock::rfc3339(now.now()), planned);
     plan.commit = head.unwrap_or_default();

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How often a plain screen says that it is still waiting.
 const STILL: Duration = Duration::from_secs(10);
+/// A wait shorter than this is not worth a line.
+const LASTING: Duration = Duration::from_millis(900);
 
 #[derive(Clone)]
 pub struct Screen {
@@ -31,6 +33,9 @@ struct Active {
     bar: Option<ProgressBar>,
     what: String,
     what_since: Instant,
+    limit_ms: u64,
+    /// On a plain screen a wait is told once it lasts.
+    announced: bool,
     said: Instant,
 }
 
@@ -102,10 +107,11 @@ impl Screen {
                 print(&inner, &format!("{word} {step:<9} {:>8}  {detail}\n", human_ms(ms)));
             }
             Event::Waiting { step, what, limit_ms } => {
-                let plain = inner.bars.is_none();
                 if let Some(active) = inner.steps.get_mut(&step) {
                     active.what = what.clone();
                     active.what_since = Instant::now();
+                    active.limit_ms = limit_ms;
+                    active.announced = false;
                     if let Some(bar) = &active.bar {
                         bar.set_message(format!("waiting for {what} (at most {})", human_ms(limit_ms)));
                     }
@@ -154,6 +160,11 @@ impl Screen {
                     let mut inner = inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let mut lines = Vec::new();
                     for (step, active) in &mut inner.steps {
+                        if !active.announced && active.what_since.elapsed() >= LASTING {
+                            active.announced = true;
+                            let (what, limit) = (&active.what, human_ms(active.limit_ms));
+                            lines.push(format!("     {step:<9} waiting for {what} (at most {limit})\n"));
+                        }
                         if active.said.elapsed() >= STILL {
                             active.said = Instant::now();
                             let on =
@@ -167,7 +178,7 @@ impl Screen {
                     }
                 }
                 drop(inner);
-                std::thread::sleep(Duration::from_millis(500));
+                std::thread::sleep(Duration::from_millis(300));
             }
         });
     }
@@ -193,7 +204,8 @@ impl Inner {
         if bar.is_none() {
             print(self, &format!("     {step:<9} begins\n"));
         }
-        let active = Active { bar, what: String::new(), what_since: now, said: now };
+        let active =
+            Active { bar, what: String::new(), what_since: now, limit_ms: 0, announced: true, said: now };
         self.steps.insert(step.into(), active);
     }
 }

@@ -16,8 +16,6 @@ pub struct ProbeLine {
     pub check: String,
     pub ok: bool,
     #[serde(default)]
-    pub ms: u64,
-    #[serde(default)]
     pub detail: String,
     #[serde(default)]
     pub items: Vec<String>,

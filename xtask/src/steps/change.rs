@@ -1,7 +1,7 @@
 //! The change begins: stop, fence, clone, unfence. From the stop on the stand
 //! counts as changed; from the unfence on the way back is the swap.
 
-use crate::acts::{Ctx, fence, freeze};
+use crate::acts::{Ctx, cluster, fence, freeze};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Fence;
 use crate::evidence::{STOP, UNFENCE};
@@ -96,6 +96,7 @@ pub fn fence_and_clone(
             frozen_keys: frozen.keys,
             broker: frozen.note,
             stopped_at_ms,
+            cluster: cluster::read(admin)?,
         };
         ctx.run.write_json("fence.json", &record)?;
         Ok(record)

@@ -4,7 +4,7 @@
 
 use crate::acts::smoke::{self, Patience};
 use crate::acts::sums::{self, Sums};
-use crate::acts::{Ctx, aside, code, fence, freeze, properties, restore, swap, up};
+use crate::acts::{Ctx, aside, cluster, code, fence, freeze, properties, restore, swap, up};
 use crate::clock;
 use crate::error::{Fault, Lane, Result, fault_of};
 use crate::evidence::Reached;
@@ -140,6 +140,12 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
     code::redeploy(ctx, "rollback", target, &files)?;
     code::names_back(ctx, "rollback", target)?;
     prove(ctx, given, record)?;
+    if !fence_record.cluster.is_empty() {
+        record.cluster_changed = cluster::differences(&fence_record.cluster, &cluster::read(&mut admin)?);
+        for text in &record.cluster_changed {
+            ctx.events.warn("rollback", format!("{text}: it belongs to the cluster and was left as it is"));
+        }
+    }
     let (services, problems) = code::compare(ctx, "rollback", target)?;
     record.services = services;
     record.problems.extend(problems);
