@@ -33,7 +33,10 @@ os_supported() {
 }
 
 # Each docker call has a deadline: a daemon that hangs must not hang the check.
-ask_docker() { timeout 10 docker "$@" 2>/dev/null; }
+ask_docker() {
+  if command -v timeout >/dev/null; then timeout 10 docker "$@" 2>/dev/null
+  else docker "$@" 2>/dev/null; fi
+}
 
 daemon_answers() { ask_docker version --format '{{.Server.Version}}' | grep -q .; }
 

@@ -146,7 +146,8 @@ build_one() {
   name=$(scratch_name "$image") began=$(now) log=$(build_log "$1")
   {
     # The host's network: build containers behind a firewall or VPN often have none.
-    docker build --network host --progress plain "${PROXY_ARGS[@]}" --tag "$name" \
+    # BuildKit, also where the client is old enough to prefer the builder before it.
+    DOCKER_BUILDKIT=1 docker build --network host --progress plain "${PROXY_ARGS[@]}" --tag "$name" \
       "$IMAGES/${image//[:\/]/-}" && "check_${image%%:*}" "$name" && adopt_name "$name" "$image"
   } >"$log" 2>&1 || code=$?
   cat "$log"
