@@ -646,7 +646,12 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
 
 /// The failure as it is recorded.
 pub fn failure_of(failure: &StepFailure, run: &RunDir) -> Failure {
-    let fault = fault_of(&failure.error);
+    let mut fault = fault_of(&failure.error);
+    if let Some(kind) = failure.by {
+        // What was cut short says nothing about itself.
+        let word = if kind == Kind::CtrlC { "Ctrl-C" } else { "SIGTERM" };
+        fault = Fault::new(format!("stopped by {word} in step {}", failure.step));
+    }
     let log = run.path.join(format!("step_{}.log", failure.step));
     Failure {
         step: failure.step.clone(),

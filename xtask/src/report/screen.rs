@@ -116,12 +116,6 @@ impl Screen {
                         bar.set_message(format!("waiting for {what} (at most {})", human_ms(limit_ms)));
                     }
                 }
-                if plain {
-                    print(
-                        &inner,
-                        &format!("     {step:<9} waiting for {what} (at most {})\n", human_ms(limit_ms)),
-                    );
-                }
             }
             Event::Progress { step, what, done, total } => {
                 if let Some(active) = inner.steps.get_mut(&step) {
