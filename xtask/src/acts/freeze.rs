@@ -29,25 +29,31 @@ pub fn freeze(ctx: &Ctx<'_>, step: &str) -> Result<Frozen> {
         });
     };
     let stand = ctx.stand(step)?;
-    let version = stand.redis_version(&broker)?;
-    if version < (6, 2) {
-        let note = format!("Redis {}.{} cannot copy keys: queues are left as they are", version.0, version.1);
-        return Ok(Frozen { keys: Vec::new(), note });
-    }
     ctx.act(step, "freeze queues", json!({ "patterns": ctx.config.rollback.queue_keys }), || {
-        let keys = stand.redis_keys(&broker, &ctx.config.rollback.queue_keys)?;
-        let commands: Vec<String> = keys
-            .iter()
-            .map(|k| format!("COPY {} {} REPLACE", quoted(k), quoted(&frozen(ctx.id, k))))
-            .collect();
-        if !commands.is_empty() {
-            stand.redis(&broker, &commands)?;
+        // One call, all or nothing.
+        let patterns: Vec<String> = ctx.config.rollback.queue_keys.iter().map(|p| quoted(p)).collect();
+        let copy =
+            format!("EVAL {} 0 {} {}", quoted(COPY_ALL), quoted(&frozen(ctx.id, "")), patterns.join(" "));
+        match stand.redis(&broker, &[copy]) {
+            Ok(keys) => {
+                let note = format!("{} queue keys set aside", keys.len());
+                let data = json!({ "keys": keys });
+                Ok((Frozen { keys, note }, data))
+            }
+            // COPY came with 6.2.
+            Err(error) if stand.redis_version(&broker).is_ok_and(|v| v < (6, 2)) => {
+                let note = format!("this Redis cannot copy keys ({error}): queues are left as they are");
+                let data = json!({ "note": note });
+                Ok((Frozen { keys: Vec::new(), note }, data))
+            }
+            Err(error) => Err(error),
         }
-        let note = format!("{} queue keys set aside", keys.len());
-        let data = json!({ "keys": keys });
-        Ok((Frozen { keys, note }, data))
     })
 }
+
+/// Copies every key that fits a pattern; returns their names.
+const COPY_ALL: &str = "local names = {} for i = 2, #ARGV do for _, key in ipairs(redis.call('KEYS', ARGV[i])) do \
+     redis.call('COPY', key, ARGV[1] .. key, 'REPLACE') names[#names + 1] = key end end return names";
 
 /// Puts the queues of run `id` back; those of the failed version are kept under another name.
 pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {

@@ -125,6 +125,17 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// A command that ran inside a session.
+    pub fn of_session(
+        argv: Vec<String>,
+        ended: Ended,
+        stdout: String,
+        stderr: String,
+        ms: u64,
+        log: Option<PathBuf>,
+    ) -> Finished {
+        Finished { argv, ended, stdout: stdout.into_bytes(), stderr, ms, log }
+    }
     pub fn ok(&self) -> bool {
         self.ended == Ended::Exit(0)
     }
@@ -194,7 +205,7 @@ impl Exec {
         &self.interrupt
     }
     /// How a process ends that is stopped now.
-    fn stop_word(&self) -> Ended {
+    pub fn stop_word(&self) -> Ended {
         match self.interrupt.kind() {
             Some(_) if !self.shielded => Ended::Interrupted,
             _ => Ended::GivenUp,
@@ -259,6 +270,26 @@ impl Exec {
             log.line(number, "...", "kept open as a session");
         }
         Session::start(self, self.spawn(invocation, true)?)
+    }
+
+    /// Opens a command in the log that runs inside a session; its number.
+    pub fn log_begin(&self, argv: &[String]) -> Option<u32> {
+        self.log.as_ref().map(|log| log.begin(argv, &self.redactor))
+    }
+
+    /// Closes it. `stderr` is masked already.
+    pub fn log_end(
+        &self,
+        number: Option<u32>,
+        stdout: &str,
+        stderr: &str,
+        word: &str,
+        ms: u64,
+    ) -> Result<()> {
+        let (Some(log), Some(number)) = (&self.log, number) else { return Ok(()) };
+        log.lines(number, "out", self.redactor.text(stdout).as_bytes());
+        log.lines(number, "err", stderr.as_bytes());
+        log.end(number, word, ms)
     }
 
     #[allow(clippy::disallowed_methods)] // the one home of process starts

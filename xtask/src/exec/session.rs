@@ -70,6 +70,32 @@ impl Session {
         }
     }
 
+    /// Waits until a line of stderr equals `mark`; what came before it is kept for [`Session::take_stderr`].
+    pub fn stderr_until(&mut self, mark: &str, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some((before, after)) = self.stderr.split_once(&format!("{mark}\n")) {
+                self.stderr = format!("{before}{after}");
+                return Ok(());
+            }
+            match self.from.recv_timeout(Duration::from_millis(25)) {
+                Ok(Piece::Out(bytes)) => self.rest.extend_from_slice(&bytes),
+                Ok(Piece::Err(bytes)) => self.keep_stderr(&bytes),
+                Ok(Piece::Closed) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("the session ended"),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if Instant::now() > deadline {
+                bail!("no end of stderr within {} s", limit.as_secs());
+            }
+        }
+    }
+
+    /// What is held of stderr, masked, without waiting for more.
+    pub fn held_stderr(&mut self) -> String {
+        self.exec.redactor().text(std::mem::take(&mut self.stderr).trim_end())
+    }
+
     /// What came on stderr since the last call, masked.
     pub fn take_stderr(&mut self) -> String {
         // The reader of stderr may be a moment behind the end of stdout.

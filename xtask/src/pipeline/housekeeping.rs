@@ -4,7 +4,7 @@
 
 use crate::acts::{Ctx, code, freeze};
 use crate::error::Result;
-use crate::evidence::check_digest;
+use crate::evidence::{DIGEST, check_digest};
 use crate::lkg::Store;
 use crate::stand::images::{is_kept_tag, kept_tag};
 use crate::stand::postgres;
@@ -71,6 +71,7 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>) -> Result<()> {
 
 /// After a failure: nothing of this run stays but the failed database, if there is one.
 pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
+    remove_half_backups(ctx, &ctx.run.rid)?;
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
     pg.end_backends(&mut admin, &ctx.app("restore"))?;
@@ -93,6 +94,18 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
         "after failure",
         json!({ "databases_dropped": gone, "trees_removed": trees }),
     )
+}
+
+/// A backup that was not finished has no digest; half a dump is of no use to anybody.
+pub fn remove_half_backups(ctx: &Ctx<'_>, rid: &str) -> Result<()> {
+    let root = ctx.config.repo.join(&ctx.config.backup.directory);
+    for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().ends_with(&format!("_{rid}"));
+        if ours && !entry.path().join(DIGEST).exists() {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Tags, frozen queues and targets of other releases.

@@ -169,6 +169,14 @@ pub fn holder(engine_id: &str, project: &str) -> Option<Holder> {
     }
 }
 
+/// Refuses when somebody holds the lock of a stand now (exit 11).
+pub fn refuse_if_held(engine_id: &str, project: &str) -> Result<()> {
+    match holder(engine_id, project) {
+        Some(holder) => Err(refused(&holder, &file_of(engine_id, project).display().to_string()).into()),
+        None => Ok(()),
+    }
+}
+
 fn read_holder(file: &mut File) -> Holder {
     let mut text = String::new();
     let _ = file.seek(SeekFrom::Start(0));

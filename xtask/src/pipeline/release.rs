@@ -1,7 +1,7 @@
 //! A release: its order, and what happens when a step fails.
 
 use super::finish::{self, Given as Finish};
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::{Ending, Start, StepFailure, StepResult, housekeeping, open_runs, step};
 use crate::acts::smoke::{self, Patience};
 use crate::acts::sums::Sums;
@@ -16,10 +16,12 @@ use crate::fsx;
 use crate::lkg::{LastKnownGood, Store, Target};
 use crate::plan::{Inputs, Plan, Waivers};
 use crate::stand::git::Dirt;
+use crate::stand::shell::Shell;
 use crate::steps::{backup, build, change, deploy, migrate, precheck, proof, ready, rollback};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 /// What the command line says of a release.
@@ -46,6 +48,8 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     let stand = start.stand;
     let facts = facts::gather(stand, start.config)?;
     facts::learn_secrets(stand, &facts.model, &start.config.repo)?;
+    lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
+    open_runs::refuse(&start.config.repo)?;
     let head = stand.head()?;
     let dirt = stand.dirt()?;
     let store = Store::of(&start.config.repo);
@@ -241,7 +245,7 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
     build_and_prove(flow, made.as_ref())?;
 
     at(flow, "ready");
-    let (target, commit, active) = step(run, events, interrupt, "ready", || {
+    let (target, commit, active, mut shell) = step(run, events, interrupt, "ready", || {
         let ctx = ctx(flow, start.stand);
         let given = ready::Given {
             last: flow.prepared.last.as_ref(),
@@ -255,18 +259,18 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             let active = scope.spawn(|| change::active_tasks(&ctx));
             let target = ready::run(&ctx, &given).and_then(|target| {
                 migrate::stage(&ctx, &flow.prepared.plan, &deployed)?;
-                Ok(target)
+                Ok((target, migrate::shell(&ctx)?))
             });
             (target, active.join().unwrap_or_default())
         });
-        let target = target?;
+        let (target, shell) = target?;
         let detail = format!(
             "{} images, source {} ({})",
             target.images.len(),
             &target.commit[..target.commit.len().min(12)],
             target.kind
         );
-        Ok(((target, deployed, active), detail))
+        Ok(((target, deployed, active, shell), detail))
     })?;
     flow.target = Some(target);
 
@@ -277,9 +281,21 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
     // From here on the clone is summed beside what follows, and given up when that is done first.
     let cancel = smoke::never();
     let flow = &*flow;
+    let (serving, served) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        let summing = scope.spawn(|| sum_clone(flow, &cancel));
-        let result = migrate_and_deploy(flow, &commit);
+        let cancel_sums = &cancel;
+        let summing = scope.spawn(move || {
+            // Not at once: on a small machine it would make the downtime longer. A long migration
+            // is no reason to wait.
+            let _ = served.recv_timeout(SUMS_WAIT);
+            sum_clone(flow, cancel_sums);
+        });
+        let result = migrate_and_deploy(flow, &mut shell, &commit, serving);
+        if result.is_err() && summing_is_short(flow) {
+            // The sums say what was at the fence; without them a rollback tells less.
+            let _ = summing.join();
+            return result;
+        }
         smoke::raise(&cancel);
         let _ = summing.join();
         result
@@ -375,6 +391,14 @@ fn build_and_prove(flow: &Flow<'_>, made: Option<&restore::Made>) -> StepResult<
     }
 }
 
+/// How long the sums of the clone wait for the service to be back.
+const SUMS_WAIT: Duration = Duration::from_secs(3);
+
+/// Will the clone be summed within about a second? About 5 s for 1 GB.
+fn summing_is_short(flow: &Flow<'_>) -> bool {
+    flow.prepared.plan.run.database_bytes < 100_000_000
+}
+
 fn stop_and_clone(flow: &mut Flow<'_>, active: Vec<String>) -> Result<(Fence, String)> {
     let start = flow.start;
     with_lock(flow, Lock::check_database)?;
@@ -412,13 +436,18 @@ fn sum_clone(flow: &Flow<'_>, cancel: &std::sync::Arc<std::sync::atomic::AtomicB
     }
 }
 
-fn migrate_and_deploy(flow: &Flow<'_>, commit: &str) -> StepResult<()> {
+fn migrate_and_deploy(
+    flow: &Flow<'_>,
+    shell: &mut Shell,
+    commit: &str,
+    serving: Sender<()>,
+) -> StepResult<()> {
     let start = flow.start;
     let (run, events, interrupt) = (flow.run, start.events, Some(start.interrupt));
     let ctx = ctx(flow, start.stand);
     let skip = flow.prepared.options.waivers.skip_migrate.as_deref();
     step(run, events, interrupt, "migrate", || {
-        let record = migrate::run(&ctx, &flow.prepared.plan, commit, skip)?;
+        let record = migrate::run(&ctx, shell, &flow.prepared.plan, commit, skip)?;
         let detail = match record.waived.as_ref().or(record.skipped.as_ref()) {
             Some(reason) => format!("skipped: {reason}; {} verified", record.verify.len()),
             None => format!("{} applied, {} verified", record.files.len(), record.verify.len()),
@@ -431,10 +460,11 @@ fn migrate_and_deploy(flow: &Flow<'_>, commit: &str) -> StepResult<()> {
         // Smoke begins as soon as `up -d` has returned, beside the soak.
         let (ctx, cancel) = (&ctx, &cancel);
         let smoking = scope.spawn(move || {
+            let serving = serving;
             if gone.recv().is_err() {
                 return Ok(());
             }
-            step(run, events, interrupt, "smoke", || smoke_step(ctx, cancel))
+            step(run, events, interrupt, "smoke", || smoke_step(ctx, cancel, &serving))
         });
         let deployed = step(run, events, interrupt, "deploy", || {
             deploy::start(ctx)?;
@@ -463,15 +493,20 @@ fn migrate_and_deploy(flow: &Flow<'_>, commit: &str) -> StepResult<()> {
     })
 }
 
-fn smoke_step(ctx: &Ctx<'_>, cancel: &std::sync::Arc<std::sync::atomic::AtomicBool>) -> Result<((), String)> {
+fn smoke_step(
+    ctx: &Ctx<'_>,
+    cancel: &std::sync::Arc<std::sync::atomic::AtomicBool>,
+    serving: &Sender<()>,
+) -> Result<((), String)> {
     ctx.waiting("smoke", "every check to be good", Duration::from_secs(ctx.config.smoke.timeout_s));
-    let first = Mutex::new(true);
+    let first = Mutex::new(Some(serving.clone()));
     let told = |check: &Check| {
         if check.ok
             && check.name.starts_with("GET ")
             && let Ok(mut first) = first.lock()
-            && std::mem::take(&mut *first)
+            && let Some(serving) = first.take()
         {
+            let _ = serving.send(());
             let _ = ctx.run.journal.fact("smoke", "first good answer", json!({ "check": check.name }));
         }
     };

@@ -242,6 +242,7 @@ fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollback> {
     let theirs = Ctx { id: &id, ..*ctx };
     migrate::unstage(&theirs)?;
     housekeeping::after_failure(&theirs, !record.verified)?;
+    housekeeping::remove_half_backups(ctx, of)?;
     names_of_before(ctx, &dir, reached)?;
     record.recovers = Some(of.into());
     Ok(record)

@@ -12,6 +12,7 @@ pub mod images;
 pub mod model;
 pub mod postgres;
 pub mod psql;
+pub mod shell;
 pub mod worker;
 
 use crate::config::Config;

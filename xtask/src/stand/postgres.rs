@@ -42,10 +42,17 @@ impl Pg {
     pub fn inside(&self, app: &str, env: &[(&str, &str)], argv: &[String]) -> Invocation {
         let mut all = vec![("PGAPPNAME", app)];
         all.extend_from_slice(env);
-        let script = r#"PGPASSWORD="${PGPASSWORD-${POSTGRES_PASSWORD-}}" exec "$@""#;
-        let mut words = vec!["sh", "-c", script, "sh"];
-        words.extend(argv.iter().map(String::as_str));
+        let words = self.with_password(argv);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.stand.inside(&self.container, &all, &words)
+    }
+
+    /// The same command with the container's own password in its environment.
+    pub fn with_password(&self, argv: &[String]) -> Vec<String> {
+        let script = r#"PGPASSWORD="${PGPASSWORD-${POSTGRES_PASSWORD-}}" exec "$@""#;
+        let mut words = ["sh", "-c", script, "sh"].map(String::from).to_vec();
+        words.extend(argv.iter().cloned());
+        words
     }
 
     /// A tool of PostgreSQL on a database.

@@ -9,6 +9,7 @@ use crate::exec::{Ended, Finished};
 use crate::fsx;
 use crate::plan::{Plan, SqlSource};
 use crate::stand::Stand;
+use crate::stand::shell::Shell;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -112,6 +113,12 @@ pub fn stage(ctx: &Ctx<'_>, plan: &Plan, commit: &str) -> Result<()> {
     })
 }
 
+/// A shell in the database container, opened before the stop: files then cost what they cost.
+pub fn shell(ctx: &Ctx<'_>) -> Result<Shell> {
+    let pg = ctx.pg("migrate")?;
+    pg.stand.shell(&pg.container)
+}
+
 /// Removes what [`stage`] laid down.
 pub fn unstage(ctx: &Ctx<'_>) -> Result<()> {
     let stand = ctx.stand("migrate")?;
@@ -122,7 +129,13 @@ pub fn unstage(ctx: &Ctx<'_>) -> Result<()> {
 }
 
 /// Applies and verifies. The record is written whatever happens.
-pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Result<Migrate> {
+pub fn run(
+    ctx: &Ctx<'_>,
+    shell: &mut Shell,
+    plan: &Plan,
+    commit: &str,
+    skip: Option<&str>,
+) -> Result<Migrate> {
     let log = ctx.run.log("migrate")?;
     let listed = |sources: &[SqlSource]| -> Vec<SqlFile> {
         let file = |(n, s): (usize, &SqlSource)| SqlFile {
@@ -153,7 +166,7 @@ pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Resu
     let mut failure = None;
     for n in 0..record.files.len() {
         let file = record.files[n].clone();
-        let (done, error) = apply(ctx, &file, "applied");
+        let (done, error) = apply(ctx, shell, &file, "applied");
         record.files[n] = done;
         failure = error;
         if failure.is_some() {
@@ -165,7 +178,7 @@ pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Resu
             break;
         }
         let file = record.verify[n].clone();
-        (record.verify[n], failure) = apply(ctx, &file, "passed");
+        (record.verify[n], failure) = apply(ctx, shell, &file, "passed");
     }
     record.ok = failure.is_none();
     ctx.run.write_json("migrate.json", &record)?;
@@ -177,12 +190,12 @@ pub fn run(ctx: &Ctx<'_>, plan: &Plan, commit: &str, skip: Option<&str>) -> Resu
 
 /// Runs one file: its record, and why it failed if it did. What it printed is in the RAW log; its
 /// rows are not.
-fn apply(ctx: &Ctx<'_>, file: &SqlFile, good: &str) -> (SqlFile, Option<anyhow::Error>) {
+fn apply(ctx: &Ctx<'_>, shell: &mut Shell, file: &SqlFile, good: &str) -> (SqlFile, Option<anyhow::Error>) {
     let mut done = file.clone();
     let act = if good == "applied" { "apply" } else { "verify" };
     let about = json!({ "path": file.path, "sha256": file.sha256, "order": file.order });
     let result = ctx.act("migrate", act, about, || {
-        let finished = psql(ctx, &file.path)?;
+        let finished = psql(ctx, shell, &file.path)?;
         done.ms = finished.ms;
         done.exit_code = match finished.ended {
             Ended::Exit(code) => Some(code),
@@ -205,7 +218,7 @@ fn apply(ctx: &Ctx<'_>, file: &SqlFile, good: &str) -> (SqlFile, Option<anyhow::
     (done, result.err())
 }
 
-fn psql(ctx: &Ctx<'_>, path: &str) -> Result<Finished> {
+fn psql(ctx: &Ctx<'_>, shell: &mut Shell, path: &str) -> Result<Finished> {
     let pg = ctx.pg("migrate")?;
     let limit = match ctx.config.migrate.timeout_s {
         0 => Duration::from_secs(3600),
@@ -226,13 +239,11 @@ fn psql(ctx: &Ctx<'_>, path: &str) -> Result<Finished> {
         "-f",
         path,
     ];
-    let argv = pg.argv("psql", &pg.database, &rest);
+    let argv = pg.with_password(&pg.argv("psql", &pg.database, &rest));
+    let env = [("PGAPPNAME", ctx.app("migrate")), ("PGCLIENTENCODING", "UTF8".into())];
+    let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
     // From the root of the copied tree: `\i` is relative to it, `\ir` to the file.
-    let dir = stage_dir(ctx.id);
-    let mut words = vec!["sh".to_string(), "-c".into(), format!("cd {dir} && exec \"$@\""), "sh".into()];
-    words.extend(argv);
-    let call = pg.inside(&ctx.app("migrate"), &[("PGCLIENTENCODING", "UTF8")], &words).timeout(limit);
-    pg.stand.exec.run(&call)
+    shell.run(&stage_dir(ctx.id), &env, &argv, limit)
 }
 
 /// The line that says what went wrong.
