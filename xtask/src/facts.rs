@@ -38,28 +38,26 @@ pub struct Facts {
 
 /// Asks the stand. Changes nothing, needs no running container.
 pub fn gather(stand: &Stand, config: &Config) -> Result<Facts> {
-    let (model, containers, engine, compose, git) = std::thread::scope(|s| {
+    let (model, containers, engine) = std::thread::scope(|s| {
         let model = s.spawn(|| stand.model());
         let containers = s.spawn(|| stand.containers());
         let engine = s.spawn(|| engine(stand));
-        let compose = s.spawn(|| compose_version(stand));
-        let git = s.spawn(|| stand.exec.run(&stand.git(["--version"])));
-        (model.join(), containers.join(), engine.join(), compose.join(), git.join())
+        (model.join(), containers.join(), engine.join())
     });
     let ended = |_| anyhow!("a question to the stand was not answered");
-    // Compose first: without it the others fail in less clear words.
-    let compose = compose.map_err(ended)??;
     let engine = engine.map_err(ended)??;
-    let model = model.map_err(ended)??;
+    let model = model.map_err(ended)?;
+    if model.is_err() {
+        // Without Compose 2 the failure has less clear words.
+        compose_version(stand)?;
+    }
+    let model = model?;
     let containers = containers.map_err(ended)??;
-    let git = git.map_err(ended)??.text();
 
     let mut origins = BTreeMap::new();
     let mut versions = BTreeMap::new();
     versions.insert("xtask".into(), env!("CARGO_PKG_VERSION").into());
     versions.insert("docker".into(), engine.1);
-    versions.insert("compose".into(), compose);
-    versions.insert("git".into(), git.trim().trim_start_matches("git version ").into());
 
     let built = model.built();
     let app_services = chosen(&config.stand.app_services, built.clone(), "app_services", &mut origins);
@@ -210,6 +208,23 @@ fn database(config: &Config, model: &Model, origins: &mut BTreeMap<String, Strin
     let name = of("POSTGRES_DB").unwrap_or_else(|| user.clone());
     origins.insert("database".into(), format!("environment of {}", config.database.service));
     (name, user)
+}
+
+/// Versions that no fact depends on; a program that does not answer is left out.
+pub fn more_versions(stand: &Stand) -> BTreeMap<String, String> {
+    let (compose, git) = std::thread::scope(|s| {
+        let compose = s.spawn(|| compose_version(stand));
+        let git = stand.exec.run(&stand.git(["--version"]));
+        (compose.join(), git)
+    });
+    let mut versions = BTreeMap::new();
+    if let Ok(Ok(compose)) = compose {
+        versions.insert("compose".into(), compose);
+    }
+    if let Ok(git) = git {
+        versions.insert("git".into(), git.text().trim().trim_start_matches("git version ").into());
+    }
+    versions
 }
 
 /// The engine's id, version and data directory.

@@ -183,7 +183,9 @@ fn worker_checks(
     let start = Instant::now();
     let mut pause = Duration::from_millis(50);
     loop {
-        let found = stand.containers();
+        // The quick smoke has just looked; after a deploy containers come and go.
+        let found =
+            if patience.settle.is_zero() { Ok(ctx.facts.containers.clone()) } else { stand.containers() };
         let container = match found {
             Ok(list) => {
                 list.into_iter().find(|c| c.service == ctx.config.smoke.worker_service && c.running())

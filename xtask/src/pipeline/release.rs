@@ -46,7 +46,8 @@ pub struct Prepared {
 pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     check_waivers(&options.waivers)?;
     let stand = start.stand;
-    let facts = facts::gather(stand, start.config)?;
+    let mut facts = facts::gather(stand, start.config)?;
+    facts.versions.extend(facts::more_versions(stand));
     facts::learn_secrets(stand, &facts.model, &start.config.repo)?;
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
     open_runs::refuse(&start.config.repo)?;
@@ -76,7 +77,6 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         tables: 0,
         drops: Vec::new(),
     };
-    let mut facts = facts;
     if let Ok(pg) = facts.pg(stand, start.config) {
         let mut psql = pg
             .session(&pg.database, "ffx-plan")
@@ -407,6 +407,9 @@ fn stop_and_clone(flow: &mut Flow<'_>, active: Vec<String>) -> Result<(Fence, St
     let pg = ctx.pg("change")?;
     // Opened before the stop: it costs no downtime.
     let mut admin = pg.session("postgres", &format!("ffxadmin:{}", flow.id))?;
+    // The clone begins with a checkpoint: what it would have to write is written before the stop.
+    // Not everybody may ask for one, and nothing depends on it.
+    let _ = admin.ask("CHECKPOINT", Duration::from_secs(600));
     let stopped_at = flow.run.journal.elapsed_ms();
     change::stop(&ctx, &flow.facts.app_services)?;
     let fence = change::fence_and_clone(&ctx, &mut admin, target, active, stopped_at)?;

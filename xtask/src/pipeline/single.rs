@@ -48,7 +48,7 @@ pub fn open(
 /// S1 alone.
 pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending> {
     let facts = look(start)?;
-    let (run, plan) = open(start, &facts, "smk", "smoke", "every check once")?;
+    let (run, mut plan) = open(start, &facts, "smk", "smoke", "every check once")?;
     let id = short_id(&run.rid, &clock::stamp(Clock::System.now()));
     let ctx = Ctx {
         config: start.config,
@@ -61,7 +61,14 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
     };
     run.journal.fact("pipeline", "run", json!({ "id": id, "command": "smoke" }))?;
     let result = step(&run, start.events, Some(start.interrupt), "smoke", || {
-        let record = smoke::run(&ctx, "smoke", Patience::none(), &smoke::never(), told)?;
+        // Beside the checks: nothing waits for versions.
+        let (record, versions) = std::thread::scope(|scope| {
+            let versions = scope.spawn(|| facts::more_versions(start.stand));
+            (smoke::run(&ctx, "smoke", Patience::none(), &smoke::never(), told), versions.join())
+        });
+        plan.versions.extend(versions.unwrap_or_default());
+        run.write_json("plan.json", &plan)?;
+        let record = record?;
         run.write_json("smoke.json", &record)?;
         let bad: Vec<&str> = record.checks.iter().filter(|c| !c.ok).map(|c| c.name.as_str()).collect();
         if bad.is_empty() {
@@ -77,7 +84,8 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
 
 /// B1 alone, with proof.
 pub fn backup(start: &Start<'_>) -> Result<Ending> {
-    let facts = look(start)?;
+    let mut facts = look(start)?;
+    facts.versions.extend(facts::more_versions(start.stand));
     facts.pg(start.stand, start.config)?;
     let head = start.stand.head()?;
     let rid = new_rid("bak", Clock::System, Some(&head));

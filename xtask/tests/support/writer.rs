@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One connection, from its opening until somebody ended it.
 #[derive(Debug, Clone, Default)]
@@ -135,7 +135,12 @@ fn session(
         writeln!(input, "\\q").ok()
     };
     let ended = open();
+    // With its input closed psql ends by itself; killing the client would leave it in the container.
     drop(input);
+    let until = Instant::now() + super::SOON;
+    while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let _ = child.kill();
     let _ = child.wait();
     ended

@@ -1,0 +1,143 @@
+//! What may lie about after a run: what rollback.md keeps, and nothing else.
+
+use super::process::tool;
+use super::sql::DATABASE;
+use super::world::APPS;
+use super::{Outcome, SOON, Stand, wait_for};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What is kept on this stand at the moment.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// The undo clone of the last release that passed.
+    pub clone: Option<String>,
+    /// Databases that rollbacks replaced.
+    pub failed: Vec<String>,
+    /// Containers run a previous source, so its tree stays.
+    pub tree: bool,
+}
+
+impl Kept {
+    /// After a release that passed: its clone; failed databases that were dumped are gone.
+    pub fn passed(&mut self, clone: &str) {
+        *self = Kept { clone: Some(clone.into()), ..Kept::default() };
+    }
+
+    /// After a rollback that swapped.
+    pub fn rolled_back(&mut self, failed: &str) {
+        self.failed.push(failed.into());
+        self.tree = true;
+    }
+
+    fn clone_id(&self) -> Option<&str> {
+        self.clone.as_deref().and_then(|c| c.rsplit_once("__pre_")).map(|(_, id)| id)
+    }
+
+    fn failed_ids(&self) -> Vec<&str> {
+        self.failed.iter().filter_map(|f| f.rsplit_once("__failed_")).map(|(_, id)| id).collect()
+    }
+}
+
+impl Stand {
+    #[track_caller]
+    pub fn nothing_left_over(&self, kept: &Kept, after: &Outcome) {
+        let at = after.at();
+        self.databases_left(kept, &at);
+        self.sessions_left(&at);
+        self.files_left(kept, &at);
+        self.names_left(kept, &at);
+    }
+
+    fn databases_left(&self, kept: &Kept, at: &str) {
+        let rows = self.psql_on("postgres", "SELECT datname, datallowconn FROM pg_database");
+        let found: BTreeSet<String> = rows.into_iter().collect();
+        let mut wanted: BTreeSet<String> =
+            ["postgres|t", "template0|f", "template1|t"].map(String::from).into_iter().collect();
+        wanted.insert(format!("{DATABASE}|t"));
+        wanted.extend(kept.clone.iter().chain(&kept.failed).map(|name| format!("{name}|f")));
+        assert_eq!(found, wanted, "databases and whether they are open{at}");
+    }
+
+    /// Sessions and processes end a moment after their client: asked until they are gone.
+    fn sessions_left(&self, at: &str) {
+        let sql = "SELECT datname, application_name, state FROM pg_stat_activity \
+                   WHERE application_name LIKE 'ff%' AND application_name NOT LIKE 'ff-demo-%' \
+                   AND application_name NOT LIKE 'ff-test%'";
+        let mut left = Vec::new();
+        let gone = || {
+            left = self.psql_on("postgres", sql);
+            left.is_empty().then_some(())
+        };
+        poll(gone).unwrap_or_else(|| panic!("sessions are left: {left:?}{at}"));
+        let locks = self.psql_on("postgres", "SELECT objid FROM pg_locks WHERE locktype = 'advisory'");
+        assert!(locks.is_empty(), "advisory locks are left: {locks:?}{at}");
+        for service in APPS.iter().chain(&["postgres", "redis"]) {
+            let id = self.container(service);
+            let mut left = Vec::new();
+            let gone = || {
+                let top = tool("docker", &["top", &id, "-eo", "pid,args"], Path::new("/"), None);
+                let ours = ["pg_dump", "pg_restore", "psql ", "redis-cli", "probe", "sh -c", "python -", "tar "];
+                left = top.lines().filter(|l| ours.iter().any(|o| l.contains(o))).map(String::from).collect();
+                left.is_empty().then_some(())
+            };
+            poll(gone).unwrap_or_else(|| panic!("processes are left in {service}: {left:?}{at}"));
+            let files = tool("docker", &["exec", &id, "ls", "-A", "/tmp"], Path::new("/"), None);
+            assert_eq!(files, "", "files are left in /tmp of {service}{at}");
+        }
+    }
+
+    fn files_left(&self, kept: &Kept, at: &str) {
+        let own: Vec<_> = std::fs::read_dir(&self.tmp).unwrap().flatten().map(|e| e.path()).collect();
+        assert!(own.is_empty(), "temporary files are left on the host: {own:?}{at}");
+        let stray: Vec<_> = walkdir::WalkDir::new(&self.repo)
+            .into_iter()
+            .flatten()
+            .filter(|e| e.file_name().to_string_lossy().starts_with(".ff-"))
+            .map(|e| e.path().to_path_buf())
+            .collect();
+        assert!(stray.is_empty(), "half-written files are left: {stray:?}{at}");
+        let trees = self.git(&["worktree", "list", "--porcelain"]);
+        let count = trees.lines().filter(|l| l.starts_with("worktree ")).count();
+        assert_eq!(count, if kept.tree { 2 } else { 1 }, "worktrees: {trees}{at}");
+        assert_eq!(self.beside().exists(), kept.tree, "{} is there or not{at}", self.beside().display());
+        assert_eq!(self.git(&["status", "--porcelain"]), "", "the checkout is dirty{at}");
+    }
+
+    fn names_left(&self, kept: &Kept, at: &str) {
+        let reference = format!("reference={}-*:ff-prev-*", self.project);
+        let args = ["image", "ls", "--filter", &reference, "--format", "{{.Tag}}"];
+        let tags: BTreeSet<String> =
+            tool("docker", &args, Path::new("/"), None).lines().map(|l| l.replace("ff-prev-", "")).collect();
+        for tag in &tags {
+            assert_eq!(Some(tag.as_str()), kept.clone_id(), "a tag of previous images that nothing needs{at}");
+        }
+        for key in self.redis(&["KEYS", "ff:*"]) {
+            let mut parts = key.split(':').skip(1);
+            let (what, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let fine = match what {
+                "freeze" => Some(id) == kept.clone_id(),
+                "failed" => kept.failed_ids().contains(&id),
+                _ => false,
+            };
+            assert!(fine, "the key {key} is left in Redis{at}");
+        }
+    }
+
+    /// A command of Redis, its answer by lines.
+    #[track_caller]
+    pub fn redis(&self, command: &[&str]) -> Vec<String> {
+        let id = self.container("redis");
+        let auth = format!("REDISCLI_AUTH={}", self.secret("REDIS_PASSWORD"));
+        let mut args = vec!["exec", "-e", &auth, &id, "redis-cli"];
+        args.extend(command);
+        let answer = tool("docker", &args, Path::new("/"), None);
+        answer.lines().filter(|l| !l.is_empty()).map(String::from).collect()
+    }
+}
+
+/// Asks for a while; none when it did not come about.
+fn poll(mut ask: impl FnMut() -> Option<()>) -> Option<()> {
+    let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_for("it", SOON / 3, &mut ask)));
+    asked.ok()
+}
