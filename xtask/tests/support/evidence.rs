@@ -70,7 +70,8 @@ impl Evidence {
         entries
             .map(|e| {
                 let name = e.file_name().to_string_lossy().into_owned();
-                let lane = lane(&name).unwrap_or_else(|| panic!("not the name of a request: {name}{}", self.at));
+                let lane =
+                    lane(&name).unwrap_or_else(|| panic!("not the name of a request: {name}{}", self.at));
                 (lane, std::fs::read_to_string(e.path()).unwrap())
             })
             .collect()

@@ -3,7 +3,7 @@
 use super::process::tool;
 use super::sql::DATABASE;
 use super::world::APPS;
-use super::{Outcome, SOON, Stand, wait_for};
+use super::{Outcome, SOON, Stand, poll};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -69,7 +69,7 @@ impl Stand {
             left = self.psql_on("postgres", sql);
             left.is_empty().then_some(())
         };
-        poll(gone).unwrap_or_else(|| panic!("sessions are left: {left:?}{at}"));
+        poll(SOON / 3, gone).unwrap_or_else(|| panic!("sessions are left: {left:?}{at}"));
         let locks = self.psql_on("postgres", "SELECT objid FROM pg_locks WHERE locktype = 'advisory'");
         assert!(locks.is_empty(), "advisory locks are left: {locks:?}{at}");
         for service in APPS.iter().chain(&["postgres", "redis"]) {
@@ -77,11 +77,12 @@ impl Stand {
             let mut left = Vec::new();
             let gone = || {
                 let top = tool("docker", &["top", &id, "-eo", "pid,args"], Path::new("/"), None);
-                let ours = ["pg_dump", "pg_restore", "psql ", "redis-cli", "probe", "sh -c", "python -", "tar "];
+                let ours =
+                    ["pg_dump", "pg_restore", "psql ", "redis-cli", "probe", "sh -c", "python -", "tar "];
                 left = top.lines().filter(|l| ours.iter().any(|o| l.contains(o))).map(String::from).collect();
                 left.is_empty().then_some(())
             };
-            poll(gone).unwrap_or_else(|| panic!("processes are left in {service}: {left:?}{at}"));
+            poll(SOON / 3, gone).unwrap_or_else(|| panic!("processes are left in {service}: {left:?}{at}"));
             let files = tool("docker", &["exec", &id, "ls", "-A", "/tmp"], Path::new("/"), None);
             assert_eq!(files, "", "files are left in /tmp of {service}{at}");
         }
@@ -110,7 +111,11 @@ impl Stand {
         let tags: BTreeSet<String> =
             tool("docker", &args, Path::new("/"), None).lines().map(|l| l.replace("ff-prev-", "")).collect();
         for tag in &tags {
-            assert_eq!(Some(tag.as_str()), kept.clone_id(), "a tag of previous images that nothing needs{at}");
+            assert_eq!(
+                Some(tag.as_str()),
+                kept.clone_id(),
+                "a tag of previous images that nothing needs{at}"
+            );
         }
         for key in self.redis(&["KEYS", "ff:*"]) {
             let mut parts = key.split(':').skip(1);
@@ -134,10 +139,4 @@ impl Stand {
         let answer = tool("docker", &args, Path::new("/"), None);
         answer.lines().filter(|l| !l.is_empty()).map(String::from).collect()
     }
-}
-
-/// Asks for a while; none when it did not come about.
-fn poll(mut ask: impl FnMut() -> Option<()>) -> Option<()> {
-    let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_for("it", SOON / 3, &mut ask)));
-    asked.ok()
 }

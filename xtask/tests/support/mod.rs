@@ -14,20 +14,51 @@ pub mod world;
 pub mod writer;
 
 pub use evidence::Evidence;
-pub use process::{Outcome, Running};
+pub use process::Outcome;
 pub use stand::Stand;
 
 use std::time::{Duration, Instant};
 
 /// Asks until there is an answer; says what it waited for when there is none in time.
-pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+#[track_caller]
+pub fn wait_for<T>(what: &str, limit: Duration, ask: impl FnMut() -> Option<T>) -> T {
+    poll(limit, ask).unwrap_or_else(|| panic!("waited {} s for {what}: it did not come", limit.as_secs()))
+}
+
+/// Asks until there is an answer or no time is left.
+pub fn poll<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(found) = ask() {
+        let found = ask();
+        if found.is_some() || Instant::now() > deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {} s for {what}: it did not come", limit.as_secs());
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Checks of which one that fails does not hide the others: a chain on one stand goes on.
+#[derive(Default)]
+pub struct Checks {
+    made: usize,
+    failed: Vec<String>,
+}
+
+impl Checks {
+    /// Makes a check; what it says when it fails is printed at once.
+    pub fn that(&mut self, what: impl std::fmt::Display, check: impl FnOnce()) {
+        self.made += 1;
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_err() {
+            note(format!("DOES NOT HOLD: {what}"));
+            self.failed.push(what.to_string());
+        }
+    }
+
+    /// Fails the test with the names of all checks that did not hold.
+    #[track_caller]
+    pub fn all_hold(self) {
+        let failed = self.failed.join("\n  ");
+        assert!(failed.is_empty(), "{} of {} checks do not hold:\n  {failed}", self.failed.len(), self.made);
     }
 }
 

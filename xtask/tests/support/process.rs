@@ -54,7 +54,11 @@ impl Outcome {
 
     #[track_caller]
     pub fn says(&self, words: &str) {
-        assert!(self.stderr.contains(words) || self.stdout.contains(words), "no word of `{words}`{}", self.at());
+        assert!(
+            self.stderr.contains(words) || self.stdout.contains(words),
+            "no word of `{words}`{}",
+            self.at()
+        );
     }
 }
 

@@ -111,6 +111,7 @@ fn line(name: &str, from: &str) -> String {
 pub fn psql_args(container: &str, database: &str, app: &str) -> Vec<String> {
     let pins = format!("PGOPTIONS={PINS}");
     let app = format!("PGAPPNAME={app}");
-    let words = ["exec", "-i", "-e", &pins, "-e", &app, container, "psql", "-X", "-q", "-A", "-t", "-U", USER];
+    let words =
+        ["exec", "-i", "-e", &pins, "-e", &app, container, "psql", "-X", "-q", "-A", "-t", "-U", USER];
     words.into_iter().chain(["-d", database]).map(String::from).collect()
 }

@@ -42,14 +42,20 @@ impl Stand {
     pub fn with(edit: impl FnOnce(&Path)) -> Stand {
         let engine = process::program("docker", &["version", "--format", "{{.Server.Version}}"]);
         let answer = process::start(engine, "docker version", None, Duration::from_secs(60)).wait();
-        assert_eq!(answer.code, 0, "these tests need a docker engine (scripts/setup makes one){}", answer.at());
+        assert_eq!(
+            answer.code,
+            0,
+            "these tests need a docker engine (scripts/setup makes one){}",
+            answer.at()
+        );
         let scratch = tempfile::Builder::new().prefix("ff-real-").tempdir().unwrap();
         // A space and Cyrillic letters: paths as operators have them.
         let sample = Sample::make(&exec(), &scratch.path().join("лис стенд")).unwrap();
         let tmp = scratch.path().join("tmp");
         std::fs::create_dir(&tmp).unwrap();
+        let own = tmp.display().to_string();
         let env = [
-            ("TMPDIR", tmp.to_str().unwrap()),
+            ("TMPDIR", own.as_str()),
             ("USER", "тест-оператор"),
             ("FF_DEPLOY_SOAK_S", "2"),
             ("FF_SMOKE_SETTLE_S", "3"),

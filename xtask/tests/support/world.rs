@@ -118,7 +118,10 @@ impl Stand {
         let args = ["exec", &id, "pg_dump", "-U", super::sql::USER, "-s", "-d", DATABASE];
         let text = tool("docker", &args, Path::new("/"), None);
         // A random token on every run.
-        text.lines().filter(|l| !l.starts_with("\\restrict") && !l.starts_with("\\unrestrict")).map(String::from).collect()
+        text.lines()
+            .filter(|l| !l.starts_with("\\restrict") && !l.starts_with("\\unrestrict"))
+            .map(String::from)
+            .collect()
     }
 
     /// The operator's own: every file of the working tree, the index, HEAD and the stash.
@@ -154,25 +157,30 @@ pub fn only_one_has(a: &[String], b: &[String]) -> Vec<String> {
 }
 
 const PROPERTIES: &str = "
-SELECT 'database: ' || (to_jsonb(d) - 'oid' - 'datfrozenxid' - 'datminmxid')::text
+SELECT concat_ws(' ', 'database:', to_jsonb(d) - 'oid' - 'datfrozenxid' - 'datminmxid' - 'datacl',
+  (SELECT array_agg(a ORDER BY a::text) FROM unnest(datacl) a))
   FROM pg_database d WHERE datname = current_database()
-UNION ALL SELECT 'comment: ' || shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()
-UNION ALL SELECT 'setting: ' || setrole::regrole || ' ' || c FROM pg_db_role_setting s
+UNION ALL SELECT concat_ws(' ', 'comment:', shobj_description(oid, 'pg_database'))
+  FROM pg_database WHERE datname = current_database()
+UNION ALL SELECT concat_ws(' ', 'setting:', setrole::regrole, c) FROM pg_db_role_setting s
   JOIN pg_database d ON d.oid = s.setdatabase AND d.datname = current_database(), unnest(setconfig) c
-UNION ALL SELECT 'schema: ' || nspname || ' ' || nspowner::regrole || ' ' || coalesce(nspacl::text, '-') FROM pg_namespace
+UNION ALL SELECT concat_ws(' ', 'schema:', nspname, nspowner::regrole, nspacl) FROM pg_namespace
   WHERE nspname !~ '^pg_(toast_)?temp'
-UNION ALL SELECT 'relation: ' || n.nspname || '.' || relname || ' ' || relkind || ' ' || relowner::regrole || ' ' || coalesce(relacl::text, '-')
-  FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-UNION ALL SELECT 'default privileges: ' || defaclrole::regrole || ' ' || coalesce(nspname, '-') || ' ' || defaclobjtype || ' ' || defaclacl::text
+UNION ALL SELECT concat_ws(' ', 'relation:', nspname, relname, relkind, relowner::regrole, relacl)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+  WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+UNION ALL SELECT concat_ws(' ', 'default privileges:', defaclrole::regrole, nspname, defaclobjtype, defaclacl)
   FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace
-UNION ALL SELECT 'may read: ' || t || ' ' || has_table_privilege('ff_reader', t, 'SELECT') || ' ' || has_table_privilege('ff_reader', t, 'INSERT')
-  FROM unnest(ARRAY['app.points', 'crm.\"Заказы клиента\"', 'devfactory.orders']) t WHERE to_regclass(t) IS NOT NULL
-UNION ALL SELECT 'may connect: ' || has_database_privilege('ff_reader', current_database(), 'CONNECT') || ' ' ||
-  has_database_privilege('ff_reader', current_database(), 'CREATE')
-UNION ALL SELECT 'large object: ' || m.oid || ' ' || lomowner::regrole || ' ' || coalesce(lomacl::text, '-') || ' ' ||
-  coalesce(obj_description(m.oid, 'pg_largeobject'), '-') || ' ' || md5(lo_get(m.oid)) FROM pg_largeobject_metadata m
-UNION ALL SELECT 'stale view: ' || v.*::text FROM analytics.order_totals v
-UNION ALL SELECT 'extension: ' || extname || ' ' || extversion FROM pg_extension
-UNION ALL SELECT 'event trigger: ' || evtname || ' ' || evtenabled FROM pg_event_trigger
-UNION ALL SELECT 'index: ' || indexrelid::regclass || ' ' || indisvalid FROM pg_index WHERE indexrelid >= 16384
+UNION ALL SELECT concat_ws(' ', 'may read and write:', t, has_table_privilege('ff_reader', t, 'SELECT'),
+  has_table_privilege('ff_reader', t, 'INSERT'))
+  FROM unnest(ARRAY['app.points', 'crm.\"Заказы клиента\"', 'devfactory.orders']) t
+UNION ALL SELECT concat_ws(' ', 'may connect and create:',
+  has_database_privilege('ff_reader', current_database(), 'CONNECT'),
+  has_database_privilege('ff_reader', current_database(), 'CREATE'))
+UNION ALL SELECT concat_ws(' ', 'large object:', oid, lomowner::regrole, lomacl,
+  obj_description(oid, 'pg_largeobject'), md5(lo_get(oid))) FROM pg_largeobject_metadata
+UNION ALL SELECT concat_ws(' ', 'stale view:', v.*::text) FROM analytics.order_totals v
+UNION ALL SELECT concat_ws(' ', 'extension:', extname, extversion) FROM pg_extension
+UNION ALL SELECT concat_ws(' ', 'event trigger:', evtname, evtenabled) FROM pg_event_trigger
+UNION ALL SELECT concat_ws(' ', 'index:', indexrelid::regclass, indisvalid) FROM pg_index WHERE indexrelid >= 16384
 ORDER BY 1";
