@@ -97,6 +97,23 @@ pub fn run(
     Ok(Smoke { checks, ok, ms: crate::clock::ms_since(start) })
 }
 
+/// Journals the first good HTTP answer, the end of a downtime, and tells `serving`.
+pub fn first_answer<'a>(
+    ctx: &'a Ctx<'_>,
+    step: &'a str,
+    serving: impl Fn() + Sync + 'a,
+) -> impl Fn(&Check) + Sync + 'a {
+    let first = AtomicBool::new(true);
+    move |check: &Check| {
+        if check.ok && check.name.starts_with("GET ") && first.swap(false, Ordering::SeqCst) {
+            // Only the figure of the downtime is lost when this cannot be written.
+            let _ =
+                ctx.run.journal.fact(step, "first good answer", serde_json::json!({ "check": check.name }));
+            serving();
+        }
+    }
+}
+
 /// The architect key, in the three headers that the services know; never in argv, log or JSON.
 fn key_headers(variable: &str) -> Vec<(String, String)> {
     match std::env::var(variable) {

@@ -162,4 +162,4 @@ pub fn started(dir: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -502,17 +502,9 @@ fn smoke_step(
     serving: &Sender<()>,
 ) -> Result<((), String)> {
     ctx.waiting("smoke", "every check to be good", Duration::from_secs(ctx.config.smoke.timeout_s));
-    let first = Mutex::new(Some(serving.clone()));
-    let told = |check: &Check| {
-        if check.ok
-            && check.name.starts_with("GET ")
-            && let Ok(mut first) = first.lock()
-            && let Some(serving) = first.take()
-        {
-            let _ = serving.send(());
-            let _ = ctx.run.journal.fact("smoke", "first good answer", json!({ "check": check.name }));
-        }
-    };
+    let told = smoke::first_answer(ctx, "smoke", || {
+        let _ = serving.send(());
+    });
     let record = smoke::run(ctx, "smoke", Patience::of(ctx.config), cancel, &told)?;
     ctx.run.write_json("smoke.json", &record)?;
     let bad: Vec<String> =

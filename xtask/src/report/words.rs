@@ -3,6 +3,7 @@
 
 use crate::clock::human_ms;
 use crate::error::{Exit, Fault};
+use crate::evidence::records::SetAside;
 use crate::evidence::{EVIDENCE, Summary, Verdict};
 use crate::fsx::human_bytes;
 use owo_colors::{OwoColorize, Style};
@@ -92,13 +93,7 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
         let source = s.rollback.source.as_deref().unwrap_or("?");
         let _ = writeln!(out, "  rollback  {word}, by {source}, in {}", human_ms(s.rollback.ms.unwrap_or(0)));
         for aside in &s.rollback.set_aside {
-            let rows = aside.written_since.map_or("?".into(), |n| n.to_string());
-            let note = if aside.rewritten { ", table rewritten" } else { "" };
-            let _ = writeln!(
-                out,
-                "            set aside in {}: {rows} rows written since the fence{note}",
-                aside.table
-            );
+            let _ = writeln!(out, "            set aside: {}", set_aside(aside));
         }
     }
     let _ = writeln!(out, "  evidence  {}/{}", EVIDENCE, s.rid);
@@ -106,6 +101,16 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
         let _ = writeln!(out, "  next      {line}");
     }
     out
+}
+
+/// What became of a table after the fence.
+fn set_aside(aside: &SetAside) -> String {
+    let number = |n: Option<u64>, none: &str| n.map_or(none.to_string(), |n| n.to_string());
+    let before = number(aside.at_fence, "no such table");
+    let now = number(aside.now, "no such table");
+    let since = number(aside.written_since, "?");
+    let note = if aside.rewritten { ", rewritten" } else { "" };
+    format!("{}: {before} rows at the fence, {now} now, {since} written since{note}", aside.table)
 }
 
 /// A failure that has no evidence of its own: what, why, what to do, where.

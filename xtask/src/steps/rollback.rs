@@ -279,7 +279,10 @@ fn prove(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> 
     services.extend(ctx.facts.data_services.iter().cloned());
     let cancel = smoke::never();
     let (deploy, smoked) = std::thread::scope(|scope| {
-        let smoked = scope.spawn(|| smoke::run(ctx, "rollback", Patience::of(ctx.config), &cancel, &|_| {}));
+        let smoked = scope.spawn(|| {
+            let told = smoke::first_answer(ctx, "rollback", || {});
+            smoke::run(ctx, "rollback", Patience::of(ctx.config), &cancel, &told)
+        });
         let deploy = up::prove(ctx, "rollback", &services, &cancel);
         if !deploy.as_ref().is_ok_and(|d| d.up) {
             smoke::raise(&cancel);

@@ -1,0 +1,152 @@
+use super::*;
+use crate::error::fault_of;
+use serde_json::json;
+use std::fs;
+
+fn run(root: &Path) -> RunDir {
+    RunDir::create(root, "smk_20251227-101500_0a1b2c3", &Redactor::new()).unwrap()
+}
+
+#[test]
+fn a_rid_is_a_plain_name_and_a_directory_is_used_once() {
+    for bad in ["", "..", "a/b", "a b", ".x", "й", &"x".repeat(81)] {
+        assert_eq!(fault_of(&check_rid(bad).unwrap_err()).exit, Some(Exit::Usage), "{bad}");
+    }
+    check_rid("rel_2025.12-27_x").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let first = run(dir.path());
+    let again = RunDir::create(dir.path(), &first.rid, &Redactor::new()).err().unwrap();
+    assert_eq!(fault_of(&again).exit, Some(Exit::Refused));
+    assert_eq!(free_rid(dir.path(), first.rid.clone()), format!("{}.2", first.rid));
+    assert_eq!(free_rid(dir.path(), "other".into()), "other");
+}
+
+#[test]
+fn what_is_written_is_masked() {
+    let dir = tempfile::tempdir().unwrap();
+    let redactor = Redactor::new();
+    redactor.learn("REDIS_PASSWORD", "q7Vt2mLx9RwZ");
+    let run = RunDir::create(dir.path(), "smk_1", &redactor).unwrap();
+    run.write_json("x.json", &json!({ "a": ["q7Vt2mLx9RwZ"] })).unwrap();
+    run.journal.fact("s", "a", json!({ "why": "got q7Vt2mLx9RwZ" })).unwrap();
+    for name in ["x.json", "events.jsonl"] {
+        let text = fs::read_to_string(run.path.join(name)).unwrap();
+        assert!(!text.contains("q7Vt2mLx9RwZ") && text.contains("***"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_journal_reads_back_and_any_change_in_it_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path());
+    run.journal.act("s", "good", json!({}), || Ok(((), json!({ "n": 1 })))).unwrap();
+    let failed: Result<()> = run.journal.act("s", "bad", json!({}), || Err(crate::error::anyhow!("no")));
+    assert!(failed.is_err());
+    let path = run.path.join("events.jsonl");
+    let lines = read_journal(&path).unwrap();
+    let kinds: Vec<LineKind> = lines.iter().map(|l| l.kind).collect();
+    assert_eq!(kinds, [LineKind::Intent, LineKind::Done, LineKind::Intent, LineKind::Failed]);
+    assert_eq!(lines[3].data["error"], "no");
+
+    let text = fs::read_to_string(&path).unwrap();
+    let pieces: Vec<&str> = text.lines().collect();
+    let changes = [
+        text.replace("\"n\":1", "\"n\":2"),
+        format!("{}\n{}\n{}\n", pieces[0], pieces[2], pieces[3]),
+        format!("{}\n{}\n{}\n{}\n", pieces[0], pieces[2], pieces[1], pieces[3]),
+        format!("{text}{}\n", pieces[0]),
+        format!("not json\n{text}"),
+    ];
+    for changed in changes {
+        fs::write(&path, &changed).unwrap();
+        assert!(read_journal(&path).is_err(), "{changed}");
+    }
+    // The last line may be torn: the run died while it wrote it.
+    fs::write(&path, &text[..text.len() - 5]).unwrap();
+    assert_eq!(read_journal(&path).unwrap().len(), 3);
+}
+
+#[test]
+fn an_act_whose_intent_cannot_be_written_is_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    // `/dev/full` takes nothing.
+    let path = dir.path().join("events.jsonl");
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    assert!(Journal::create(&path, &Redactor::new()).is_err(), "an existing file is never taken over");
+}
+
+#[test]
+fn a_digest_finds_every_kind_of_change() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("req")).unwrap();
+    for (name, text) in [("a.json", "1"), ("req/b.md", "2"), ("c й.log", "3")] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    write_digest(dir.path()).unwrap();
+    assert!(check_digest(dir.path()).unwrap().is_empty());
+    fs::write(dir.path().join("pruned.json"), "later").unwrap();
+    assert!(check_digest(dir.path()).unwrap().is_empty());
+    fs::write(dir.path().join("a.json"), "9").unwrap();
+    fs::rename(dir.path().join("req/b.md"), dir.path().join("req/x.md")).unwrap();
+    let found = check_digest(dir.path()).unwrap();
+    let expected = [
+        Mismatch::Changed("a.json".into()),
+        Mismatch::Extra("req/x.md".into()),
+        Mismatch::Missing("req/b.md".into()),
+    ];
+    assert_eq!(found, expected);
+    fs::write(dir.path().join(DIGEST), "garbage\n").unwrap();
+    assert!(check_digest(dir.path()).unwrap().contains(&Mismatch::Malformed(1)));
+}
+
+/// A finished quick smoke, as small as a run can be.
+fn finished(root: &Path) -> (PathBuf, RunDir) {
+    let run = run(root);
+    run.write_json("plan.json", &json!({ "command": "smoke" })).unwrap();
+    run.log("smoke").unwrap().say("checks");
+    run.journal.act("smoke", "step", json!({}), || Ok(((), json!({})))).unwrap();
+    let checks = vec![records::Check { name: "GET /health".into(), ok: true, ..records::Check::default() }];
+    run.write_json("smoke.json", &records::Smoke { checks, ok: true, ms: 1 }).unwrap();
+    run.journal.fact("evidence", "secret scan", json!({ "hits": [] })).unwrap();
+    (run.path.clone(), run)
+}
+
+#[test]
+fn a_verdict_needs_every_gate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, run) = finished(dir.path());
+    let judged = judge(&path).unwrap();
+    assert_eq!((judged.verdict, judged.exit), (Verdict::Pass, Exit::Pass), "{judged:?}");
+    let breaks: [(&str, &dyn Fn()); 4] = [
+        ("S1", &|| run.write_json("smoke.json", &json!({ "checks": [], "ok": true, "ms": 1 })).unwrap()),
+        ("E1", &|| fs::write(path.join("step_smoke.log"), "").unwrap()),
+        ("E4", &|| run.journal.fact("evidence", "secret scan", json!({ "hits": ["X in y"] })).unwrap()),
+        ("E3", &|| {
+            let _: Result<()> = run.journal.act("x", "open", json!({}), || {
+                let judged = judge(&path).unwrap();
+                assert!(judged.gates.iter().any(|g| g.id == "E3" && !g.ok), "{judged:?}");
+                Ok(((), json!({})))
+            });
+        }),
+    ];
+    for (gate, change) in breaks {
+        change();
+        let judged = judge(&path).unwrap();
+        assert!(gate == "E3" || judged.gates.iter().any(|g| g.id == gate && !g.ok), "{gate}: {judged:?}");
+        assert_ne!(judged.exit, Exit::Pass, "{gate}");
+    }
+}
+
+#[test]
+fn a_run_that_did_not_seal_does_not_verify() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _run) = finished(dir.path());
+    write_digest(&path).unwrap();
+    let found = verify(&path, None).unwrap();
+    assert!(found.problems.iter().any(|p| p.contains("sealed")), "{:?}", found.problems);
+    assert!(found.problems.iter().any(|p| p.contains("summary.json")), "{:?}", found.problems);
+}
