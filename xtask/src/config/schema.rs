@@ -65,7 +65,7 @@ impl Default for Database {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backup {
-    /// `auto` (the script where it and PowerShell 7 exist, and always the built-in), `pwsh`, `native`.
+    /// `auto` or `native`: the built-in engine. The existing PowerShell script is not called yet.
     pub engine: String,
     pub directory: String,
     /// A second place, off the disk that holds the database; empty: none.

@@ -3,7 +3,7 @@
 
 use super::{Ending, Start, request};
 use crate::clock::{self, Clock};
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Lane, Result};
 use crate::event::Outcome;
 use crate::evidence::records::*;
 use crate::evidence::{self, *};
@@ -50,7 +50,7 @@ fn write(start: &Start<'_>, run: &RunDir, failure: Option<&Failure>, given: Give
     run.close_logs()?;
     // A refusal is the operator's own to mend, but for a secret, which is lane D's.
     let wanted = |f: &&Failure| {
-        let refused = f.exit == Some(Exit::Refused.code()) && f.lane != Some(crate::error::Lane::D);
+        let refused = f.exit == Some(Exit::Refused.code()) && f.lane != Some(Lane::D);
         f.stopped_by.is_none() && !refused
     };
     if let Some(failure) = failure.filter(wanted) {
@@ -58,6 +58,15 @@ fn write(start: &Start<'_>, run: &RunDir, failure: Option<&Failure>, given: Give
     }
     let hits = scan(start, run)?;
     run.journal.fact("evidence", "secret scan", json!({ "hits": hits }))?;
+    if !hits.is_empty() {
+        let wanted = "Find out how they came there, change them, and remove this run's directory.";
+        request::write_about(run, Lane::D, "Secrets stand in the evidence", &hits, wanted)?;
+    }
+    let weak = run.read::<Precheck>("precheck.json").map(|p| p.weak_secrets).unwrap_or_default();
+    if !weak.is_empty() {
+        let wanted = "Choose values of eight characters or more that are no common words: only such can be masked everywhere.";
+        request::write_about(run, Lane::D, "Weak secrets", &weak, wanted)?;
+    }
     let judged = evidence::judge(&run.path)?;
     let passed = judged.exit == Exit::Pass;
     run.journal.seal(json!({

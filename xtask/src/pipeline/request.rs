@@ -39,6 +39,17 @@ fn missing_relation(run: &RunDir) -> Option<(String, String)> {
     })
 }
 
+/// Writes a request that no failed step stands behind, e.g. secrets that are too weak.
+pub fn write_about(run: &RunDir, lane: Lane, what: &str, causes: &[String], wanted: &str) -> Result<()> {
+    let mut text = format!("# REQ {} to lane {lane}\n\n- **what**: {what}\n\n## Found\n\n", run.rid);
+    for cause in causes {
+        text.push_str(&format!("> {cause}\n"));
+    }
+    text.push_str(&format!("\n## Wanted\n\n{wanted}\n"));
+    let subject = what.split(' ').next().unwrap_or_default().to_lowercase();
+    run.write_text(&format!("req/REQ-{}-{lane}-{subject}.md", run.rid), &text)
+}
+
 /// Writes the request; returns its path in the run directory.
 pub fn write(run: &RunDir, failure: &Failure, project: &str, commit: &str) -> Result<String> {
     let lane = lane(run, failure);
