@@ -8,7 +8,7 @@ use crate::error::{Exit, Result};
 use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
-use crate::pipeline::{housekeeping, lock, open_runs, single};
+use crate::pipeline::{housekeeping, lock, open_runs, rollback, single};
 use crate::report::Screen;
 use serde_json::{Value, json};
 
@@ -41,6 +41,8 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             }
             Err(_) => Vec::new(),
         };
+        // Where `rollback` would go now; none is no failure.
+        let way_back = rollback::offer(start, &facts, None).ok().map(|offer| offer.words);
         let recent: Vec<Value> = evidence::runs(&repo.join(EVIDENCE))?
             .iter()
             .filter_map(|dir| evidence::read_record::<Summary>(dir, "summary.json"))
@@ -56,7 +58,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             "interrupted": if held.is_some() { json!([]) } else {
                 open.iter().map(|o| json!({ "rid": o.rid, "command": o.command, "last": o.last, "since": o.started })).collect()
             },
-            "databases": databases, "recent": recent,
+            "databases": databases, "way_back": way_back, "recent": recent,
         });
         screen.data(&if global.json { serde_json::to_string_pretty(&data)? + "\n" } else { words(&data) });
         Ok(Exit::Pass)
@@ -65,7 +67,12 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
 
 fn words(data: &Value) -> String {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
-    let mut out = format!("stand      {}\n", text(&data["project"]));
+    let mut out = format!(
+        "stand      {}\ncheckout   {}, commit {}\n",
+        text(&data["project"]),
+        text(&data["repo"]),
+        text(&data["head"])
+    );
     let last = &data["last_known_good"];
     out.push_str(&match last["rid"].as_str() {
         Some(rid) => {
@@ -122,6 +129,9 @@ fn words(data: &Value) -> String {
             text(&d["name"]),
             human_bytes(d["bytes"].as_u64().unwrap_or(0))
         ));
+    }
+    if let Some(words) = data["way_back"].as_str() {
+        out.push_str(&format!("way back   cargo xtask rollback: {words}\n"));
     }
     for r in data["recent"].as_array().into_iter().flatten() {
         out.push_str(&format!(

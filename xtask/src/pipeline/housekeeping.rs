@@ -120,6 +120,7 @@ fn forget_others(ctx: &Ctx<'_>, keep: Option<&str>) -> Result<()> {
     let over = all.len().saturating_sub(ctx.config.retention.backups);
     for rid in all.into_iter().take(over).filter(|r| Some(r) != known.as_ref()) {
         store.forget(&rid)?;
+        ctx.stand("housekeeping")?.unpin(&rid)?;
     }
     Ok(())
 }

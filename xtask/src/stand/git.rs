@@ -167,6 +167,11 @@ impl Stand {
         self.git_ok(&["update-ref", &lkg_ref(rid), commit]).map(drop)
     }
 
+    /// Lets go of a commit that [`Stand::pin`] pinned.
+    pub fn unpin(&self, rid: &str) -> Result<()> {
+        self.git_ok(&["update-ref", "-d", &lkg_ref(rid)]).map(drop)
+    }
+
     /// Lays out a commit as a worktree outside the checkout.
     pub fn lay_out(&self, commit: &str, dir: &Path) -> Result<()> {
         if dir.join(".git").exists() {
