@@ -15,8 +15,8 @@ pub(super) const LONGEST: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Known {
-    pub keys: Vec<String>,
-    pub patterns: Vec<Regex>,
+    keys: Vec<String>,
+    patterns: Vec<Regex>,
     spared: BTreeSet<String>,
     /// Strong values, and the names they go by.
     strong: BTreeMap<String, BTreeSet<String>>,
@@ -37,6 +37,11 @@ pub(super) struct Compiled {
 }
 
 impl Known {
+    /// With further names of secrets, in lower case, and further patterns.
+    pub(super) fn new(keys: Vec<String>, patterns: Vec<Regex>) -> Known {
+        Known { keys, patterns, ..Known::default() }
+    }
+
     pub(super) fn spare(&mut self, names: &[&str]) {
         self.spared.extend(names.iter().map(|n| (*n).to_string()));
         for name in names {
@@ -125,7 +130,7 @@ impl Known {
 static INTEREST: LazyLock<Regex> = LazyLock::new(|| {
     let cores = super::positions::CORES;
     super::hit::builtin(&format!(
-        r#"(?-u:://[^\s/@\x80-\xff]*:|eyJ|AKIA|ASIA|gh[pousr]_|github_pat_|gl[a-z]{{2,3}}-|xox[a-z]-|xapp-|hooks\.slack|sk-|[rs]k_|AIza|ya29|npm_|pypi-|dckr_pat|hf_|:AA|SG\.|SCRAM-SHA|\$2[aby]\$|\$argon2|AGE-SECRET|-----BEGIN|{})|(?i-u:(?:{cores})[a-z0-9_.\-]*(?:\\*["'`]\]?)?[ \t]*[:=]|authorization|bearer[ \t]|basic[ \t]|cookie|password[ \t]|identified by|redis-cli|sshpass|curl[ \t]|login[ \t]|requirepass|masterauth|--?[a-z0-9_\-]*(?:{cores})|\$\{{)"#,
+        r#"://[^\s/@"]*:|(?-u:eyJ|AKIA|ASIA|gh[pousr]_|github_pat_|gl[a-z]{{2,3}}-|xox[a-z]-|xapp-|hooks\.slack|sk-|[rs]k_|AIza|ya29|npm_|pypi-|dckr_pat|hf_|:AA|SG\.|SCRAM-SHA|\$2[aby]\$|\$argon2|AGE-SECRET|-----BEGIN)|{}|(?i-u:(?:{cores})[a-z0-9_.\-]*(?:\\*["'`]\]?)?[ \t]*[:=]|authorization|bearer[ \t]|basic[ \t]|cookie|password[ \t]|identified by|redis-cli|sshpass|curl[ \t]|login[ \t]|requirepass|masterauth|--?[a-z0-9_\-]*(?:{cores})|\$\{{)"#,
         rows::INTEREST
     ))
 });

@@ -20,7 +20,7 @@ static PEM_BEGIN: LazyLock<Regex> = LazyLock::new(|| builtin(r"(?-u)-----BEGIN [
 static PEM_END: LazyLock<Regex> = LazyLock::new(|| builtin(r"(?-u)-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"));
 /// A line of a key: base64 or a header, perhaps behind the prefix of a log.
 static PEM_BODY: LazyLock<Regex> = LazyLock::new(|| {
-    builtin(r#"(?-u)^(?:[^|\x80-\xff]{0,60}\| |[0-9T:.-]+Z )?[ \t+>"'-]*(?:[A-Za-z0-9+/=]*(?:\\[nr])*["',]*|[A-Za-z-]+: [^\x80-\xff]*)[ \t]*\r?$"#)
+    builtin(r#"^(?:[^|]{0,60}\| |[0-9T:.-]+Z )?[ \t+>"'-]*(?:[A-Za-z0-9+/=]*(?:\\[nr])*["',]*|[A-Za-z-]+: .*)[ \t]*\r?$"#)
 });
 
 #[derive(Default)]

@@ -48,11 +48,8 @@ impl Redactor {
     /// masked, or all of it. The error names the pattern that does not compile.
     pub fn with_extra(keys: &[String], patterns: &[String]) -> Result<Redactor, String> {
         let compile = |p: &String| regex::Regex::new(p).map_err(|e| format!("`{p}`: {e}"));
-        let known = Known {
-            keys: keys.iter().map(|k| k.trim().to_ascii_lowercase()).filter(|k| !k.is_empty()).collect(),
-            patterns: patterns.iter().map(compile).collect::<Result<_, _>>()?,
-            ..Known::default()
-        };
+        let keys = keys.iter().map(|k| k.trim().to_ascii_lowercase()).filter(|k| !k.is_empty()).collect();
+        let known = Known::new(keys, patterns.iter().map(compile).collect::<Result<_, _>>()?);
         Ok(Redactor { known: Arc::new(RwLock::new(known)) })
     }
 

@@ -31,13 +31,13 @@ static OPTION: LazyLock<Regex> = LazyLock::new(|| {
 /// `PASSWORD 'abc'` of SQL, `redis-cli -a abc`, `sshpass -p abc`, `curl -u user:abc`.
 static SPOKEN: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        r"(?i-u)\b(?:password|identified by)[ \t]+e?'((?:[^'\x00-\x1f\x80-\xff]|'')+)'",
-        r#"(?i-u)\bredis-cli\b[^|;&\x80-\xff]*?[ \t"]-a(?:"[ \t]*,[ \t]*"|[ \t]+["']?)([^\s"'\\\x80-\xff]+)"#,
-        r#"(?i-u)\bsshpass[ \t]+-p[ \t]*["']?([^\s"'\\\x80-\xff]+)"#,
-        r#"(?i-u)\bcurl\b[^|;\x80-\xff]*?[ \t](?:-u|--user)[ \t]+["']?[^\s"':\x80-\xff]+:([^\s"'\\\x80-\xff]+)"#,
-        r"(?i-u)\blogin[ \t]+[^\s\x80-\xff]+[ \t]+password[ \t]+([^\s\x80-\xff]+)",
+        r"(?i-u:\b(?:password|identified by)[ \t]+e?)'((?:[^'\r\n]|'')+)'",
+        r#"(?i-u:\bredis-cli\b)[^|;&]*?[ \t"]-a(?:"[ \t]*,[ \t]*"|[ \t]+["']?)([^\s"'\\]+)"#,
+        r#"(?i-u:\bsshpass[ \t]+-p[ \t]*)["']?([^\s"'\\]+)"#,
+        r#"(?i-u:\bcurl\b)[^|;]*?[ \t](?:-u|--user)[ \t]+["']?[^\s"':]+:([^\s"'\\]+)"#,
+        r"(?i-u:\blogin[ \t]+)[^\s]+(?i-u:[ \t]+password[ \t]+)([^\s]+)",
         // The default in a reference: `${PASSWORD:-abc}`.
-        r"(?i-u)\$\{[a-z0-9_]*(?:pass(?:word|wd)?|secret|token|api_?key|auth)[a-z0-9_]*:?[-=]([^$}\x80-\xff][^}\x80-\xff]*)\}",
+        r"\$\{(?i-u:[a-z0-9_]*(?:pass(?:word|wd)?|secret|token|api_?key|auth)[a-z0-9_]*):?[-=]([^$}][^}]*)\}",
     ];
     patterns.map(builtin).into()
 });

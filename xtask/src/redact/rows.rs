@@ -5,19 +5,19 @@ use regex::Regex;
 use std::sync::LazyLock;
 
 /// What could concern this file, for the pattern that looks at whole texts.
-pub(super) const INTEREST: &str = r"DETAIL:|CONTEXT:|STATEMENT:|QUERY:|LINE [0-9]+:|COPY [^ \x00-\x1f\x80-\xff]+, line |Command was:|Query was:|\[SQL: |\[parameters: |ERROR:|FATAL:|PANIC:|WARNING:|errors?\.[A-Z]|2[23][0-9A-Z]{3}:";
+pub(super) const INTEREST: &str = r"DETAIL:|CONTEXT:|STATEMENT:|QUERY:|LINE [0-9]+:|COPY [^ \r\n]+, line |Command was:|Query was:|\[SQL: |\[parameters: |ERROR:|FATAL:|PANIC:|WARNING:|errors?\.[A-Z]|2[23][0-9A-Z]{3}:";
 
 pub(super) const MARK: &str = " [row values cut]";
 
 /// What stands before PostgreSQL's own words: docker's and compose's prefixes, the server's
 /// `log_line_prefix`, psql's and pg_restore's names, our own log's.
-const PREFIX: &str = r"(?-u)^(?:\[[0-9]+\] (?:out|err) )?(?:[a-zA-Z0-9_.-]+[ \t]+\| )?(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9:]+) )?(?:[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:.,]+ [A-Za-z0-9+:-]+ (?:\[[^\]\x80-\xff]*\][: ]*)?(?:[a-z0-9_\[\]-]+@[a-z0-9_\[\]-]+ )?)?(?:(?:psql|pg_restore|pg_dump|pg_dumpall)[^ \x80-\xff]*: (?:error: |warning: |detail: |hint: )?)?";
+const PREFIX: &str = r"^(?:\[[0-9]+\] (?:out|err) )?(?:[a-zA-Z0-9_.-]+[ \t]+\| )?(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9:]+) )?(?:[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:.,]+ [A-Za-z0-9+:-]+ (?:\[[^\]]*\][: ]*)?(?:[a-z0-9_\[\]-]+@[a-z0-9_\[\]-]+ )?)?(?:(?:psql|pg_restore|pg_dump|pg_dumpall)[^ ]*: (?:error: |warning: |detail: |hint: )?)?";
 
 static PREFIXED: LazyLock<Regex> = LazyLock::new(|| builtin(PREFIX));
 
 /// A line that is row values from its label on.
 static LABEL: LazyLock<Regex> = LazyLock::new(|| {
-    builtin(r"(?-u)^[ \t]*(DETAIL:|CONTEXT:|STATEMENT:|QUERY:|LINE [0-9]+:|COPY [^ ,\x80-\xff]+, line [0-9]+[,:]|(?:error: )?[Cc]ommand was:|[Qq]uery was:|\[SQL:|\[parameters:)")
+    builtin(r"^[ \t]*(DETAIL:|CONTEXT:|STATEMENT:|QUERY:|LINE [0-9]+:|COPY [^ ,]+, line [0-9]+[,:]|(?:error: )?[Cc]ommand was:|[Qq]uery was:|\[SQL:|\[parameters:)")
 });
 
 /// The same after anything: PostgreSQL puts two blanks behind its labels.

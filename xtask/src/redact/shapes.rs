@@ -32,7 +32,7 @@ pub(super) static TOKENS: LazyLock<Vec<Shape>> = LazyLock::new(|| {
         ("telegram token", r"(?-u)\b([0-9]{8,10}:AA[A-Za-z0-9_-]{33})"),
         ("sendgrid key", r"(?-u)\b(SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})"),
         ("scram hash", r"(?-u)(SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+)"),
-        ("password hash", r"(?-u)(\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}|\$argon2id?\$v=[^ \x22'\\\x00-\x1f\x7f-\xff]{20,})"),
+        ("password hash", r"(?-u)(\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}|\$argon2id?\$v=[A-Za-z0-9$+/=,]{20,})"),
         ("age key", r"(?-u)\b(AGE-SECRET-KEY-1[A-Z0-9]{20,})"),
     ];
     shapes.map(|(kind, pattern)| Shape { kind, regex: builtin(pattern) }).into()
@@ -50,10 +50,10 @@ static WILD_URL: LazyLock<Regex> = LazyLock::new(|| {
 
 static HEADERS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        r#"(?i-u:authorization)(?-u:\\*["']?\s*[:=,]\s*\\*["']?)(?-u:(?:[A-Za-z][A-Za-z0-9-]{2,15}[ \t]+)?)([^\s"'\\,;]{2,}[^\s"'\\]*)"#,
+        r#"(?i-u:authorization)\\*["']?[ \t]*[:=,][ \t]*\\*["']?(?-u:(?:[A-Za-z][A-Za-z0-9-]{2,15}[ \t]+)?)([^\s"'\\,;]{2,}[^\s"'\\]*)"#,
         r#"(?i-u:\bbearer)[ \t]+([A-Za-z0-9._~+/=-]{12,})"#,
         r#"(?i-u:\bbasic)[ \t]+([A-Za-z0-9+/]{12,}={0,2})(?:$|[\s"'\\,])"#,
-        r#"(?i-u:(?:^|[\s"'>])(?:set-)?cookie)\\*["']?\s*:\s*\\*["']?([^"'\\\r\n]{4,})"#,
+        r#"(?:^|[\s"'>])(?i-u:(?:set-)?cookie)\\*["']?\s*:\s*\\*["']?([^"'\\\r\n]{4,})"#,
     ];
     patterns.map(builtin).into()
 });
