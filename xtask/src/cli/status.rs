@@ -8,7 +8,7 @@ use crate::error::{Exit, Result};
 use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
-use crate::pipeline::{housekeeping, lock, open_runs, rollback, single};
+use crate::pipeline::{housekeeping, lock, offer, open_runs, single};
 use crate::report::Screen;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             Err(_) => Vec::new(),
         };
         // Where `rollback` would go now; none is no failure.
-        let way_back = rollback::offer(start, &facts, None).ok().map(|offer| offer.words);
+        let way_back = offer::offer(start, &facts, None).ok().map(|offer| offer.words);
         let recent: Vec<Value> = evidence::runs(&repo.join(EVIDENCE))?
             .iter()
             .filter_map(|dir| evidence::read_record::<Summary>(dir, "summary.json"))

@@ -3,7 +3,9 @@
 pub mod finish;
 pub mod housekeeping;
 pub mod lock;
+pub mod offer;
 pub mod open_runs;
+pub mod prepare;
 pub mod release;
 pub mod request;
 pub mod rollback;

@@ -1,0 +1,81 @@
+//! What there is to go back to. Changes nothing.
+
+use super::Start;
+use super::open_runs::{self, OpenRun};
+use crate::acts::code;
+use crate::clock::{self, Clock};
+use crate::error::{Fault, Result};
+use crate::facts::Facts;
+use crate::fsx;
+use crate::lkg::Store;
+use crate::stand::postgres;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What to go back to.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// An interrupted run: undo it.
+    Recover(OpenRun),
+    /// The state before the last release, by its undo clone.
+    Undo { rid: String },
+    /// The database of a backup directory; the code stays as it runs.
+    Backup { dir: PathBuf },
+}
+
+/// A thing to go back to, for people.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    pub choice: Choice,
+    pub words: String,
+    /// What will be destroyed or set aside.
+    pub consequences: Vec<String>,
+}
+
+/// Looks what there is to go back to. Changes nothing.
+pub fn offer(start: &Start<'_>, facts: &Facts, backup: Option<&Path>) -> Result<Offer> {
+    let repo = &start.config.repo;
+    let store = Store::of(repo);
+    let aside = "what was written since is kept in a database of its own, counted and dumped".to_string();
+    if let Some(run) = open_runs::find(repo)?.into_iter().next() {
+        let words = format!("undo the interrupted {} {} (last act: {})", run.command, run.rid, run.last);
+        return Ok(Offer { choice: Choice::Recover(run), words, consequences: vec![aside] });
+    }
+    if let Some(dir) = backup {
+        let dir = fsx::absolute(dir)?;
+        let manifest: Value = fsx::read_json(&dir.join("manifest.json")).map_err(|e| {
+            Fault::refused(format!("{} is not a backup directory", dir.display())).why(format!("{e:#}"))
+        })?;
+        let words =
+            format!("the database as of {} from {}", manifest["ts"].as_str().unwrap_or("?"), dir.display());
+        return Ok(Offer {
+            choice: Choice::Backup { dir },
+            words,
+            consequences: vec![aside, "the code stays as it runs".into()],
+        });
+    }
+    let last =
+        store.last()?.ok_or_else(|| code::nothing_to_go_back_to("no release has passed on this stand"))?;
+    let target = store.target(&last.rid).ok_or_else(|| {
+        code::nothing_to_go_back_to(&format!("what was before {} is not recorded", last.rid))
+    })?;
+    let pg = facts.pg(start.stand, start.config)?;
+    let mut admin = pg.session("postgres", "ffx-offer")?;
+    let Some(row) = postgres::database(&mut admin, &target.clone)? else {
+        let hint = last.backup.as_deref().unwrap_or("none");
+        return Err(code::nothing_to_go_back_to(&format!(
+            "the undo clone of {} is gone; its backup: {hint}",
+            last.rid
+        ))
+        .into());
+    };
+    let before =
+        target.previous.as_ref().map_or("the state before the first release".to_string(), |p| p.rid.clone());
+    let age = clock::parse_rfc3339(&last.time).map_or(0, |t| (Clock::System.now() - t).whole_seconds());
+    let words = format!(
+        "{before}, by the undo clone made {} ago ({}, proved before the change)",
+        clock::human_age(age),
+        fsx::human_bytes(row.bytes)
+    );
+    Ok(Offer { choice: Choice::Undo { rid: last.rid }, words, consequences: vec![aside] })
+}

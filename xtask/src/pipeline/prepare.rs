@@ -1,0 +1,131 @@
+//! Looks at everything and makes the plan of a release. Changes nothing.
+
+use super::{Start, housekeeping, lock, open_runs};
+use crate::clock::{self, Clock};
+use crate::error::{Context, Fault, Result};
+use crate::evidence::{self, EVIDENCE, free_rid, new_rid};
+use crate::facts::{self, Facts};
+use crate::fsx;
+use crate::lkg::{LastKnownGood, Store};
+use crate::plan::{Inputs, Plan, Waivers};
+use crate::stand::git::Dirt;
+use crate::steps::migrate;
+use std::collections::BTreeMap;
+
+/// What the command line says of a release.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub waivers: Waivers,
+    pub rid: Option<String>,
+    pub devtasks: Vec<String>,
+}
+
+/// Everything that is known before anything is done.
+pub struct Prepared {
+    pub facts: Facts,
+    pub plan: Plan,
+    pub dirt: Dirt,
+    pub head: String,
+    pub last: Option<LastKnownGood>,
+    pub options: Options,
+}
+
+/// Looks at everything and makes the plan. Changes nothing.
+pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
+    check_waivers(&options.waivers)?;
+    let stand = start.stand;
+    let mut facts = facts::gather(stand, start.config)?;
+    facts.versions.extend(facts::more_versions(stand));
+    facts::learn_secrets(stand, &facts.model, &start.config.repo)?;
+    lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
+    open_runs::refuse(&start.config.repo)?;
+    let head = stand.head()?;
+    let dirt = stand.dirt()?;
+    let store = Store::of(&start.config.repo);
+    let last = store.last()?;
+    let now = Clock::System;
+    let rid = match &options.rid {
+        Some(rid) => {
+            evidence::check_rid(rid)?;
+            rid.clone()
+        }
+        None => free_rid(&start.config.repo.join(EVIDENCE), new_rid("rel", now, Some(&head))),
+    };
+    let mut inputs = Inputs {
+        commit: head.clone(),
+        branch: stand.branch()?,
+        dirty: !dirt.content.is_empty() || !dirt.untracked.is_empty(),
+        migrations: migrate::resolve(stand, &head, &start.config.migrate.files)?,
+        verify: migrate::resolve(stand, &head, &start.config.migrate.verify)?,
+        base_images: base_images(start, &facts)?,
+        last: last.clone(),
+        rid,
+        time: clock::rfc3339(now.now()),
+        database_bytes: None,
+        tables: 0,
+        drops: Vec::new(),
+    };
+    if let Ok(pg) = facts.pg(stand, start.config) {
+        let mut psql = pg
+            .session(&pg.database, "ffx-plan")
+            .with_context(|| format!("look at database {}", pg.database))?;
+        inputs.database_bytes =
+            psql.value("SELECT pg_database_size(current_database())")?.and_then(|b| b.parse().ok());
+        inputs.tables = psql
+            .value("SELECT count(*) FROM pg_class WHERE relkind IN ('r','i','t')")?
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
+        let version = psql.value("SHOW server_version")?.unwrap_or_default();
+        facts.versions.insert("postgres".into(), version);
+        facts.database.clone_from(&pg.database);
+        let own = housekeeping::own_databases(&mut psql, &pg.database)?;
+        inputs.drops =
+            own.into_iter().filter(|(purpose, _)| purpose != "failed").map(|(_, row)| row.name).collect();
+    }
+    let too_large = start.config.rollback.max_proof_gb * 1_000_000_000;
+    if inputs.database_bytes.is_some_and(|b| b > too_large) && options.waivers.no_proof.is_none() {
+        return Err(Fault::refused("the database is too large to be proved in a release")
+            .why(format!(
+                "{} is more than rollback.max_proof_gb",
+                fsx::human_bytes(inputs.database_bytes.unwrap_or(0))
+            ))
+            .remedy("raise rollback.max_proof_gb, or give --no-proof and --no-rollback with their reason")
+            .into());
+    }
+    let plan = Plan::release(start.config, &facts, &options.waivers, inputs);
+    Ok(Prepared { facts, plan, dirt, head, last, options })
+}
+
+/// V2: without a proved backup there is no rollback, and that must be said.
+fn check_waivers(waivers: &Waivers) -> Result<()> {
+    let unproved = [(&waivers.skip_backup, "--skip-backup"), (&waivers.no_proof, "--no-proof")];
+    for (flag, name) in unproved {
+        if flag.is_some() && waivers.no_rollback.is_none() {
+            return Err(Fault::usage(format!("{name} needs --no-rollback beside it"))
+                .why("a rollback that was not verified before the change is no rollback")
+                .remedy("give --no-rollback with its reason too, or leave it out")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// What the Dockerfiles build on, with the ids that are here.
+fn base_images(start: &Start<'_>, facts: &Facts) -> Result<BTreeMap<String, Option<String>>> {
+    let mut found = BTreeMap::new();
+    for service in &facts.built {
+        let Some(context) = facts.model.build_context(service) else { continue };
+        let text =
+            std::fs::read_to_string(std::path::Path::new(&context).join("Dockerfile")).unwrap_or_default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            if words.next().is_some_and(|w| w.eq_ignore_ascii_case("FROM"))
+                && let Some(name) = words.find(|w| !w.starts_with("--"))
+                && !found.contains_key(name)
+            {
+                found.insert(name.to_string(), start.stand.image_id(name)?);
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,112 @@
+//! What is done about a failure: a portrait of the stand, then back, as far as
+//! the change went.
+
+use super::{Flow, at, ctx};
+use crate::acts::{Ctx, code};
+use crate::clock;
+use crate::error::{Fault, Result};
+use crate::evidence::records::*;
+use crate::evidence::{self, Reached};
+use crate::fsx;
+use crate::lkg::{Store, Target};
+use crate::pipeline::{housekeeping, step};
+use crate::steps::{deploy, migrate, rollback};
+
+/// What is done about a failure: a portrait of the stand, then back, as far as the change went.
+pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
+    let start = flow.start;
+    let reached = evidence::read_journal(&flow.run.path.join("events.jsonl"))
+        .map_or(Reached::Unfenced, |j| evidence::reached(&j));
+    let tail_of = failure.log.clone().unwrap_or_else(|| format!("step_{}.log", failure.step));
+    let mut lines = fsx::tail(&flow.run.path.join(&tail_of), 40);
+    // What was said, not what was asked.
+    lines.retain(|l| !l.contains("Z $ [") && !l.contains("] ... ") && !l.ends_with("= exit 0"));
+    lines.drain(..lines.len().saturating_sub(12));
+    if failure.exit.is_none() && !lines.is_empty() {
+        start.events.send(crate::event::Event::Tail { log: tail_of, lines });
+    }
+    if flow.facts.pg(start.stand, start.config).is_err() && reached == Reached::Unchanged {
+        return;
+    }
+    at(flow, "rollback");
+    let flow = &*flow;
+    let ctx = ctx(flow, start.stand).shielded();
+    if reached != Reached::Unchanged {
+        let _ = deploy::portrait(&ctx, "deploy");
+    }
+    let may = flow.prepared.plan.rollback_enabled;
+    let mut clone_stays = false;
+    if reached == Reached::Unchanged {
+        if let Err(error) = tidy_unchanged(flow, &ctx) {
+            start.events.warn("housekeeping", format!("{error:#}"));
+        }
+    } else if may && let Some(target) = &flow.target {
+        let result = step(flow.run, start.events, None, "rollback", || {
+            let record = go_back(flow, &ctx, target, failure, reached);
+            let verified = record.verified;
+            let problems = record.problems.join("; ");
+            flow.run.write_json("rollback.json", &record)?;
+            if !verified {
+                return Err(Fault::new("the rollback is not verified").why(problems).into());
+            }
+            Ok((record.source, format!("verified in {}", clock::human_ms(record.ms))))
+        });
+        clone_stays = result.is_err();
+    } else {
+        clone_stays = true;
+    }
+    let tidy = || -> Result<()> {
+        if reached != Reached::Unchanged || flow.target.is_some() {
+            migrate::unstage(&ctx)?;
+        }
+        housekeeping::after_failure(&ctx, clone_stays)
+    };
+    if let Err(error) = tidy() {
+        start.events.warn("housekeeping", format!("{error:#}"));
+    }
+}
+
+fn go_back(flow: &Flow<'_>, ctx: &Ctx<'_>, target: &Target, failure: &Failure, reached: Reached) -> Rollback {
+    let precheck: Option<Precheck> = flow.run.read("precheck.json");
+    let migrated: Option<Migrate> = flow.run.read("migrate.json");
+    let begun = migrated.as_ref().is_none_or(|m| m.files.iter().any(|f| f.status != "not run"));
+    let keep = flow.start.config.rollback.database == "if-migrated" && !begun;
+    let fence: Option<Fence> = flow.fence.clone().or_else(|| flow.run.read("fence.json"));
+    let sums = flow.clone_sums.lock().ok().and_then(|s| s.clone());
+    let backup: Option<Backup> = flow.run.read("backup.json");
+    let given = rollback::Given {
+        reason: &failure.what,
+        target,
+        fence: fence.as_ref(),
+        reached,
+        baseline: precheck.as_ref().and_then(|p| p.baseline.as_ref()),
+        clone_sums: sums.as_ref().map(|(s, _)| s),
+        clone_sums_ms: sums.as_ref().map_or(u64::MAX, |(_, ms)| *ms),
+        keep_database: keep.then_some("no migration ran"),
+        recovers: None,
+        cited: format!(
+            "clone {} made under the fence; backup {} restored and compared equal before",
+            target.clone,
+            backup.map(|b| b.dir).unwrap_or_default()
+        ),
+    };
+    rollback::run(ctx, &given)
+}
+
+/// The stand was not touched: only names and leftovers of this run are put right.
+fn tidy_unchanged(flow: &Flow<'_>, ctx: &Ctx<'_>) -> Result<()> {
+    if flow.built
+        && let Some(build) = flow.run.read::<Build>("images.json")
+    {
+        let stand = ctx.stand("build")?;
+        for image in build.images.iter().filter(|i| i.before != i.after) {
+            let name = flow.facts.model.image_name(&stand.project, &image.service);
+            match &image.before {
+                Some(id) => stand.tag(id, &name)?,
+                None => stand.untag(&name)?,
+            }
+        }
+    }
+    Store::of(&flow.start.config.repo).forget(&flow.run.rid)?;
+    code::remove_unused_trees(ctx, "housekeeping", &[]).map(drop)
+}

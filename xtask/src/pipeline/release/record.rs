@@ -1,0 +1,94 @@
+//! The end of a release: the last known good, the failure as it is recorded.
+
+use super::{Flow, ctx};
+use crate::acts::code;
+use crate::clock::{self, Clock};
+use crate::error::{Exit, Fault, Result, fault_of};
+use crate::evidence::records::*;
+use crate::evidence::{Previous, RunDir};
+use crate::exec::Kind;
+use crate::fsx;
+use crate::lkg::{LastKnownGood, Store};
+use crate::pipeline::finish::{self, Given as Finish};
+use crate::pipeline::{Ending, StepFailure, housekeeping};
+use crate::steps::migrate;
+
+pub(super) fn after_pass(flow: &Flow<'_>) -> Result<()> {
+    let ctx = ctx(flow, flow.start.stand).shielded();
+    migrate::unstage(&ctx)?;
+    housekeeping::after_pass(&ctx, flow.fence.as_ref().map(|f| f.clone.as_str()))
+}
+
+/// Sums up, and writes the last known good after everything else.
+pub(super) fn end(flow: Flow<'_>, failure: Option<Failure>) -> Ending {
+    let start = flow.start;
+    let store = Store::of(&start.config.repo);
+    let previous = flow
+        .prepared
+        .last
+        .as_ref()
+        .map(|l| Previous { rid: l.rid.clone(), digest_sha256: l.digest_sha256.clone() });
+    let mut on_pass = |digest: &str| record_good(&flow, &store, digest);
+    let given = Finish {
+        plan: &flow.prepared.plan,
+        started: flow.started.clone(),
+        previous,
+        on_pass: Some(&mut on_pass),
+    };
+    finish::finish(start, flow.run, failure.as_ref(), given)
+}
+
+fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
+    let stand = flow.start.stand.with(&flow.start.stand.exec.shielded());
+    let head = flow.prepared.head.clone();
+    let rid = &flow.run.rid;
+    let commit =
+        stand.commit_as_deployed(&flow.prepared.dirt, &head, &format!("tree as deployed by {rid}"))?;
+    stand.pin(rid, &commit)?;
+    fsx::private_dir(&store.of_release(rid)?)?;
+    fsx::write_json(&store.own_model(rid), &flow.facts.model.raw)?;
+    code::keep_env_files(&flow.start.config.repo, store, rid)?;
+    let deploy: Deploy = flow.run.read("deploy.json").unwrap_or_default();
+    let backup: Option<Backup> = flow.run.read("backup.json");
+    store.set_last(&LastKnownGood {
+        rid: rid.clone(),
+        time: clock::rfc3339(Clock::System.now()),
+        head,
+        commit,
+        branch: flow.prepared.plan.branch.clone(),
+        dirty: flow.prepared.plan.dirty,
+        images: deploy
+            .services
+            .iter()
+            .filter(|s| flow.facts.app_services.contains(&s.service))
+            .map(|s| (s.service.clone(), s.image.clone()))
+            .collect(),
+        digest_sha256: digest.into(),
+        backup: backup.filter(|b| b.skipped.is_none()).map(|b| b.dir),
+        undo: flow.fence.as_ref().map(|f| f.clone.clone()),
+    })
+}
+
+/// The failure as it is recorded.
+pub fn failure_of(failure: &StepFailure, run: &RunDir) -> Failure {
+    let mut fault = fault_of(&failure.error);
+    if let Some(kind) = failure.by {
+        // What was cut short says nothing about itself.
+        let word = if kind == Kind::CtrlC { "Ctrl-C" } else { "SIGTERM" };
+        fault = Fault::new(format!("stopped by {word} in step {}", failure.step));
+    }
+    let log = run.path.join(format!("step_{}.log", failure.step));
+    Failure {
+        step: failure.step.clone(),
+        what: fault.what,
+        why: fault.why,
+        remedy: fault.remedy,
+        log: log.exists().then(|| format!("step_{}.log", failure.step)),
+        lane: fault.lane,
+        stopped_by: failure.by.map(|kind| match kind {
+            Kind::CtrlC => "interrupt".into(),
+            Kind::Terminate => "terminate".into(),
+        }),
+        exit: fault.exit.map(Exit::code),
+    }
+}

@@ -1,0 +1,152 @@
+//! Undoes an interrupted run: by what the world says, not by its journal alone.
+
+use crate::acts::sums::Sums;
+use crate::acts::{Ctx, app_prefix, fence, smoke};
+use crate::error::{Fault, Lane, Result};
+use crate::evidence::records::*;
+use crate::evidence::{EVIDENCE, Line, LineKind, Reached, reached, read_journal, read_record};
+use crate::lkg::{Store, Target};
+use crate::pipeline::housekeeping;
+use crate::pipeline::open_runs::OpenRun;
+use crate::stand::postgres;
+use crate::steps::{migrate, rollback};
+use serde_json::json;
+use std::path::Path;
+
+/// Undoes an interrupted run: by what the world says, not by its journal alone.
+pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollback> {
+    let dir = ctx.config.repo.join(EVIDENCE).join(of);
+    let lines = read_journal(&dir.join("events.jsonl"))?;
+    let id = lines
+        .iter()
+        .find(|l| l.act == "run")
+        .and_then(|l| l.data["id"].as_str())
+        .unwrap_or_default()
+        .to_string();
+    let pg = ctx.pg("rollback")?;
+    let mut admin = pg.session("postgres", &ctx.app("recover"))?;
+    ctx.act("rollback", "end what the dead run left", json!({ "of": of }), || {
+        for dead in [id.as_str(), &short_of(open)] {
+            if !dead.is_empty() {
+                pg.end_backends(&mut admin, &app_prefix(dead))?;
+                pg.end_backends(&mut admin, &format!("ffxadmin:{dead}"))?;
+            }
+        }
+        Ok(((), json!({})))
+    })?;
+    let reached = reached(&lines);
+    let store = Store::of(&ctx.config.repo);
+    let mut record = match (reached, store.target(of)) {
+        (Reached::Unchanged, _) | (_, None) => untouched(ctx, &dir, reached)?,
+        (_, Some(target)) => {
+            let precheck: Option<Precheck> = read_record(&dir, "precheck.json");
+            let fence = fence_of(&dir, &lines, &target);
+            let sums: Option<Sums> = read_record(&dir, "sums_clone.json");
+            let given = rollback::Given {
+                reason: &format!("{of} was interrupted"),
+                target: &target,
+                fence: fence.as_ref(),
+                reached,
+                baseline: precheck.as_ref().and_then(|p| p.baseline.as_ref()),
+                clone_sums: sums.as_ref(),
+                clone_sums_ms: 0,
+                keep_database: None,
+                recovers: Some(of),
+                cited: format!("clone {} made under the fence of {of}", target.clone),
+            };
+            let record = rollback::run(ctx, &given);
+            let theirs = Ctx { id: &target.id, ..*ctx };
+            if record.verified {
+                housekeeping::after_failure(&theirs, false)?;
+            }
+            record
+        }
+    };
+    let theirs = Ctx { id: &id, ..*ctx };
+    migrate::unstage(&theirs)?;
+    housekeeping::after_failure(&theirs, !record.verified)?;
+    housekeeping::remove_half_backups(ctx, of)?;
+    names_of_before(ctx, &dir, reached)?;
+    record.recovers = Some(of.into());
+    Ok(record)
+}
+
+fn short_of(open: &OpenRun) -> String {
+    let lines = read_journal(&open.dir.join("events.jsonl")).unwrap_or_default();
+    let run = lines.iter().find(|l| l.act == "run");
+    run.and_then(|l| l.data["id"].as_str()).unwrap_or_default().to_string()
+}
+
+/// The record of the fence, or what the journal and the world say of it.
+fn fence_of(dir: &Path, lines: &[Line], target: &Target) -> Option<Fence> {
+    if let Some(fence) = read_record::<Fence>(dir, "fence.json") {
+        return Some(fence);
+    }
+    let done =
+        |act: &str| lines.iter().find(|l| l.step == "change" && l.act == act && l.kind == LineKind::Done);
+    let fence = done("fence")?;
+    Some(Fence {
+        database: target.database.clone(),
+        live_oid: fence.data["oid"].as_u64()?,
+        clone: target.clone.clone(),
+        clone_oid: done("clone").and_then(|l| l.data["oid"].as_u64()).unwrap_or(0),
+        xid: fence.data["xid"].as_str().unwrap_or("0").into(),
+        ..Fence::default()
+    })
+}
+
+/// Nothing was changed: what is there is what was there.
+fn untouched(ctx: &Ctx<'_>, dir: &Path, reached: Reached) -> Result<Rollback> {
+    if reached != Reached::Unchanged {
+        return Err(Fault::new("the interrupted run changed the stand, and its way back is not recorded")
+            .why(dir.display().to_string())
+            .remedy("go back from its backup: cargo xtask rollback --backup DIR")
+            .lane(Lane::A)
+            .into());
+    }
+    let pg = ctx.pg("rollback")?;
+    let mut admin = pg.session("postgres", &ctx.app("look"))?;
+    let row = postgres::the_database(&mut admin, &pg.database)?;
+    if !row.open {
+        fence::unfence(&mut admin, &pg.database)?;
+    }
+    let precheck: Option<Precheck> = read_record(dir, "precheck.json");
+    let smoked = smoke::run(ctx, "rollback", smoke::Patience::none(), &smoke::never(), &|_| {})?;
+    let lost = precheck.and_then(|p| p.baseline).map(|b| smoke::lost(&b, &smoked)).unwrap_or_default();
+    let problems = lost.iter().map(|name| format!("not good again: {name}")).collect::<Vec<_>>();
+    Ok(Rollback {
+        source: "undo".into(),
+        reason: "interrupted before anything was changed".into(),
+        database: DatabaseBack {
+            expected_oid: row.oid,
+            live_oid: row.oid,
+            open: true,
+            cited: "never written to by the interrupted run".into(),
+            ..DatabaseBack::default()
+        },
+        up: true,
+        smoke: Some(smoked),
+        not_green_again: lost,
+        verified: problems.is_empty(),
+        problems,
+        broker: "not touched".into(),
+        ..Rollback::default()
+    })
+}
+
+/// A build that was interrupted may have moved compose's image names.
+fn names_of_before(ctx: &Ctx<'_>, dir: &Path, reached: Reached) -> Result<()> {
+    if reached != Reached::Unchanged {
+        return Ok(());
+    }
+    let stand = ctx.stand("rollback")?;
+    for container in stand.containers()?.iter().filter(|c| ctx.facts.built.contains(&c.service)) {
+        let name = ctx.facts.model.image_name(&stand.project, &container.service);
+        if dir.join("step_build.log").exists()
+            && stand.image_id(&name)?.as_deref() != Some(container.image.as_str())
+        {
+            stand.tag(&container.image, &name)?;
+        }
+    }
+    Ok(())
+}

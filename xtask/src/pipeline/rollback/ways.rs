@@ -1,0 +1,116 @@
+//! The ways back that an operator asks for: by the undo clone, from a backup
+//! directory.
+
+use crate::acts::sums::{self, Sums};
+use crate::acts::{Ctx, code, fence, restore, schema};
+use crate::error::{Context, Fault, Result};
+use crate::evidence::records::*;
+use crate::evidence::{EVIDENCE, Reached, check_digest, read_record};
+use crate::fsx;
+use crate::lkg::Store;
+use crate::pipeline::housekeeping;
+use crate::stand::postgres;
+use crate::steps::rollback;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+/// Back to before release `rid`, by its undo clone.
+pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str) -> Result<Rollback> {
+    let store = Store::of(&ctx.config.repo);
+    let dir = ctx.config.repo.join(EVIDENCE).join(rid);
+    let target = store.target(rid).context("the state before the release is not recorded")?;
+    let fence: Fence = read_record(&dir, "fence.json").context("the record of the fence is not there")?;
+    let precheck: Option<Precheck> = read_record(&dir, "precheck.json");
+    let sums: Option<Sums> = read_record(&dir, "sums_clone.json");
+    let mut target = target;
+    for image in &mut target.images {
+        image.present = true;
+    }
+    let given = rollback::Given {
+        reason,
+        target: &target,
+        fence: Some(&fence),
+        reached: Reached::Unfenced,
+        baseline: precheck.as_ref().and_then(|p| p.baseline.as_ref()),
+        clone_sums: sums.as_ref(),
+        clone_sums_ms: 0,
+        keep_database: None,
+        recovers: Some(rid),
+        cited: format!("clone {} made under the fence of {rid}", target.clone),
+    };
+    let record = rollback::run(ctx, &given);
+    if record.verified {
+        let theirs = Ctx { id: &target.id, ..*ctx };
+        housekeeping::after_failure(&theirs, false)?;
+    }
+    Ok(record)
+}
+
+/// The database of a backup directory: restored beside, proved, then the same swap.
+pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
+    let found = check_digest(dir)?;
+    if let Some(mismatch) = found.first() {
+        return Err(Fault::refused("the backup does not verify").why(mismatch.to_string()).into());
+    }
+    let sums: Sums = fsx::read_json(&dir.join("sums.json")).map_err(|e| {
+        Fault::refused("the backup has no table sums: it cannot be proved").why(format!("{e:#}"))
+    })?;
+    let pg = ctx.pg("rollback")?;
+    let mut admin = pg.session("postgres", &ctx.app("from-backup"))?;
+    let side = postgres::side_name(&pg.database, "from", ctx.id);
+    let shape = postgres::shape(&mut admin, &pg.database)?;
+    let mut live = pg.session(&pg.database, &ctx.app("extensions"))?;
+    let extensions = schema::extensions(&mut live)?;
+    live.close();
+    let manifest: Value = fsx::read_json(&dir.join("manifest.json"))?;
+    let from = manifest["postgres"]["db_name"].as_str().unwrap_or(&pg.database).to_string();
+    let archive = dir.join("db.dump");
+    let what =
+        restore::What { archive: &archive, side: &side, shape: &shape, from: &from, extensions: &extensions };
+    let restored = restore::beside(ctx, "rollback", &mut admin, &what)?;
+    let copy = restore::sums_of_closed(ctx, "rollback", &mut admin, &side)?;
+    let differences = sums::differences(&sums, &copy);
+    if !differences.is_empty() {
+        postgres::drop_database(&mut admin, &side, Duration::from_secs(600))?;
+        return Err(Fault::refused("the restored backup is not equal to what was backed up")
+            .why(differences.join("; "))
+            .into());
+    }
+    let store = Store::of(&ctx.config.repo);
+    fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
+    let head = ctx.stand.head()?;
+    let dirt = ctx.stand.dirt()?;
+    let last = store.last()?;
+    let mut target = code::decide(ctx, last.as_ref(), &head, &dirt, &side)?;
+    target.database.clone_from(&pg.database);
+    code::keep_images(ctx, "rollback", &mut target)?;
+    store.set_target(&target)?;
+    let fenced = ctx.act("rollback", "fence before the swap", json!({ "database": pg.database }), || {
+        let fenced = fence::fence(&mut admin, &pg.database)?;
+        let data = json!({ "oid": fenced.oid });
+        Ok((fenced, data))
+    })?;
+    let record = Fence {
+        database: pg.database.clone(),
+        live_oid: fenced.oid,
+        clone_oid: postgres::the_database(&mut admin, &side)?.oid,
+        clone: side,
+        xid: fenced.xid,
+        ..Fence::default()
+    };
+    ctx.run.write_json("fence.json", &record)?;
+    let given = rollback::Given {
+        reason: "asked for by the operator",
+        target: &target,
+        fence: Some(&record),
+        reached: Reached::Unfenced,
+        baseline: None,
+        clone_sums: Some(&copy),
+        clone_sums_ms: 0,
+        keep_database: None,
+        recovers: None,
+        cited: format!("backup {} restored beside, sums equal", dir.display()),
+    };
+    Ok(rollback::run(ctx, &given))
+}
