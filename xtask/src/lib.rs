@@ -14,7 +14,6 @@ pub mod fsx;
 pub mod lkg;
 pub mod pipeline;
 pub mod plan;
-#[path = "mask/mod.rs"]
 pub mod redact;
 pub mod report;
 pub mod sample;

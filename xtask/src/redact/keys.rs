@@ -1,278 +1,168 @@
-//! Which names are names of secrets, and which values are none whatever they
-//! are called. Judged by words: AUTHOR is not AUTH, TOKENIZERS is not TOKEN.
+//! Is the name of a key sensitive? Judged by its words, whatever the spelling:
+//! `POSTGRES_PASSWORD`, `x-api-key`, `accessToken`, `spring.db.password`.
 
-/// Sensitive as a word of a name.
-const WORDS: [&str; 22] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "passwort",
-    "pass",
-    "pwd",
-    "secret",
-    "secrets",
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+type Words = LazyLock<HashSet<&'static str>>;
+
+macro_rules! words {
+    ($words:literal) => {
+        LazyLock::new(|| $words.split_whitespace().collect())
+    };
+}
+
+/// Words that make a name sensitive, alone or as part of a joined word (`dbpassword`).
+const ANYWHERE: [&str; 8] =
+    ["password", "passwd", "passphrase", "passwort", "secret", "credential", "пароль", "токен"];
+/// Words that make a name sensitive when a word is exactly this.
+static WHOLE: Words = words!(
+    "pass pwd dsn jwt cookie cookies authorization bearer salt pepper private requirepass masterauth \
+     pgpass dbpass"
+);
+/// Words that make a name sensitive when a word ends with this.
+const AT_END: [&str; 9] = [
     "token",
     "apikey",
-    "credential",
-    "credentials",
-    "creds",
-    "dsn",
-    "auth",
-    "authorization",
-    "requirepass",
-    "masterauth",
-    "userpass",
-    "salt",
-    "pepper",
-    "jwt",
+    "secretkey",
+    "privatekey",
+    "accesskey",
+    "architectkey",
+    "encryptionkey",
+    "signingkey",
+    "accountkey",
 ];
+/// What stands before `key` in a secret's name; `primary key`, `foreign key` and the like do not.
+static KINDS_OF_KEY: Words = words!(
+    "access account admin aes api app architect auth cipher client crypto deploy encrypt encryption \
+     fernet hmac jwt license master root rsa security service session shared sign signing ssh storage \
+     token webhook"
+);
+/// A last word that says: this describes the secret, it is not the secret.
+static DESCRIBES: Words = words!(
+    "algorithm alg at attempts attribute audience backend callback check class column count days dir \
+     directory disabled domain enabled encryption endpoint env error errors expire expired expires \
+     expiration expiry failed field fields file files format generator header headers helper hint \
+     host hours invalid ip issuer label len length lifetime limit manager max method min minutes mode \
+     name names network path plugin policies policy port prefix prompt provider ref registry required \
+     reset retries rotation rule rules samesite scheme scope scopes seconds secure service size \
+     source status stdin store subnet suffix timeout ttl type uri url version versions"
+);
+/// A first word that turns the name into a question or its opposite.
+static QUESTIONS: Words = words!("no has is use with without require max");
 
-/// Sensitive as the end of a word: PGPASSWORD, MYSQLPASSWD.
-const ENDINGS: [&str; 7] = ["password", "passwd", "passphrase", "secret", "apikey", "token", "privatekey"];
+/// Judges names; knows the extra ones of the configuration.
+#[derive(Default)]
+pub(super) struct Keys {
+    extra: Vec<String>,
+}
 
-/// What makes a secret of a word KEY after it: `API_KEY`, `accessKey`, `X-Architect-Key`.
-const BEFORE_KEY: [&str; 23] = [
-    "api",
-    "access",
-    "architect",
-    "private",
-    "secret",
-    "encryption",
-    "signing",
-    "master",
-    "shared",
-    "account",
-    "fernet",
-    "hmac",
-    "aes",
-    "jwt",
-    "session",
-    "deploy",
-    "service",
-    "app",
-    "auth",
-    "storage",
-    "license",
-    "subscription",
-    "admin",
-];
+impl Keys {
+    pub(super) fn new(extra: &[String]) -> Self {
+        Keys { extra: extra.iter().map(|k| plain(k)).filter(|k| !k.is_empty()).collect() }
+    }
 
-/// Last words that say the value is about a secret, not one: `PASSWORD_FILE`, `TOKEN_TTL`.
-const ABOUT: [&str; 55] = [
-    "file",
-    "path",
-    "dir",
-    "directory",
-    "sock",
-    "socket",
-    "method",
-    "type",
-    "kind",
-    "length",
-    "len",
-    "count",
-    "ttl",
-    "expire",
-    "expires",
-    "expiry",
-    "expiration",
-    "lifetime",
-    "timeout",
-    "name",
-    "url",
-    "uri",
-    "host",
-    "port",
-    "header",
-    "algorithm",
-    "algo",
-    "limit",
-    "limits",
-    "enabled",
-    "disabled",
-    "required",
-    "policy",
-    "mode",
-    "size",
-    "scheme",
-    "backend",
-    "class",
-    "provider",
-    "info",
-    "agent",
-    "version",
-    "age",
-    "rounds",
-    "encryption",
-    "status",
-    "state",
-    "hashers",
-    "validators",
-    "manager",
-    "endpoint",
-    "realm",
-    "field",
-    "rotation",
-    "parallelism",
-];
+    pub(super) fn is_sensitive(&self, key: &str) -> bool {
+        let whole = plain(key);
+        let ends_with =
+            |e: &String| whole == *e || whole.strip_suffix(e.as_str()).is_some_and(|r| r.ends_with('_'));
+        if self.extra.iter().any(ends_with) {
+            return true;
+        }
+        // The shell's working directory, in every environment.
+        if matches!(key, "PWD" | "OLDPWD") {
+            return false;
+        }
+        let words = words(key.rsplit('.').next().unwrap_or_default());
+        let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
+        if words.len() > 1 && (DESCRIBES.contains(last.as_str()) || QUESTIONS.contains(first.as_str())) {
+            return false;
+        }
+        words.iter().any(|w| is_secret_word(w))
+            || words
+                .windows(2)
+                .any(|w| KINDS_OF_KEY.contains(w[0].as_str()) && matches!(&*w[1], "key" | "keys"))
+    }
+}
 
-/// Values so common that masking them wherever they stand would blot out the text.
-const COMMON: [&str; 48] = [
-    "password",
-    "passwort",
-    "changeme",
-    "change_me",
-    "change-me",
-    "postgres",
-    "postgresql",
-    "redis",
-    "rabbitmq",
-    "foxproflow",
-    "localhost",
-    "default",
-    "development",
-    "production",
-    "staging",
-    "testing",
-    "disabled",
-    "enabled",
-    "required",
-    "optional",
-    "username",
-    "database",
-    "anonymous",
-    "internal",
-    "external",
-    "container",
-    "password1",
-    "password123",
-    "admin123",
-    "administrator",
-    "12345678",
-    "qwertyui",
-    "qwerty123",
-    "letmein1",
-    "topsecret",
-    "mysecret",
-    "mypassword",
-    "undefined",
-    "placeholder",
-    "__generate__",
-    "scram-sha-256",
-    "host.docker.internal",
-    "0.0.0.0",
-    "127.0.0.1",
-    "unless-stopped",
-    "application",
-    "celeryworker",
-    "template1",
-];
+/// What the finder of keys looks for: every sensitive name holds one of these.
+pub(super) const FINDER: &str = "pass|pwd|dsn|jwt|cookie|authorization|bearer|salt|pepper|private|secret|\
+                                 credential|token|key|masterauth|(?-i:пароль|Пароль|ПАРОЛЬ|токен|Токен|ТОКЕН)";
 
-/// The words of a name, in lower case: `REDISCLI_AUTH`, `clientSecret`, `X-Api-Key`.
-pub(super) fn words(name: &str) -> Vec<String> {
+fn is_secret_word(word: &str) -> bool {
+    WHOLE.contains(word)
+        || AT_END.iter().any(|e| word.ends_with(e))
+        || (word.ends_with("pwd") && word != "oldpwd")
+        || (ANYWHERE.iter().any(|s| word.contains(s)) && !word.contains("secretar"))
+}
+
+/// Lower case, with `_` for every separator.
+fn plain(key: &str) -> String {
+    key.trim().to_lowercase().replace(['-', ' '], "_")
+}
+
+/// `fooBar_BAZ-APIKey` as `foo bar baz api key`.
+fn words(key: &str) -> Vec<String> {
+    let chars: Vec<char> = key.chars().collect();
     let mut words = vec![String::new()];
-    let mut before = ' ';
-    for c in name.chars() {
-        let humps = before.is_ascii_lowercase() && c.is_ascii_uppercase();
-        if (humps || !c.is_ascii_alphanumeric())
-            && let Some(last) = words.last()
-            && !last.is_empty()
-        {
+    for (i, &c) in chars.iter().enumerate() {
+        if !c.is_alphanumeric() {
+            words.push(String::new());
+            continue;
+        }
+        let hump = c.is_uppercase()
+            && i > 0
+            && (chars[i - 1].is_lowercase()
+                || (chars[i - 1].is_uppercase() && chars.get(i + 1).is_some_and(|n| n.is_lowercase())));
+        if hump {
             words.push(String::new());
         }
-        if c.is_ascii_alphanumeric()
-            && let Some(last) = words.last_mut()
-        {
-            last.push(c.to_ascii_lowercase());
+        if let Some(word) = words.last_mut() {
+            word.extend(c.to_lowercase());
         }
-        before = c;
     }
+    // PASSWORD1, API_KEY2
+    words.iter_mut().for_each(|w| w.truncate(w.trim_end_matches(|c: char| c.is_ascii_digit()).len()));
     words.retain(|w| !w.is_empty());
     words
 }
 
-/// Does a value under this name deserve masking? `extra` are further names, in lower case.
-pub(super) fn sensitive(name: &str, extra: &[String]) -> bool {
-    if !extra.is_empty() && extra.contains(&name.to_ascii_lowercase()) {
-        return true;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_in_any_spelling() {
+        let keys = "POSTGRES_PASSWORD PGPASSWORD password db_passwd DB_PWD Pwd SMTP_PASS requirepass \
+             CLIENT_SECRET clientSecret secret SECRET_KEY GITHUB_TOKEN accessToken authtoken api_key \
+             API-KEY apikey x-api-key OPENAI_API_KEY2 FF_ARCHITECT_KEY X-FF-Architect-Key PRIVATE_KEY \
+             GOOGLE_CREDENTIALS aws_secret_access_key SENTRY_DSN Authorization Set-Cookie \
+             spring.datasource.password JWT passphrase APIKey PASSWORD_HASH AccountKey PASSWORD1 пароль \
+             FERNET_KEY PII_SALT private";
+        for key in keys.split_whitespace() {
+            assert!(Keys::default().is_sensitive(key), "{key}");
+        }
     }
-    // The shell's working directories, not passwords.
-    if name == "PWD" || name == "OLDPWD" {
-        return false;
+
+    #[test]
+    fn names_that_only_look_like_it() {
+        let keys = "PWD OLDPWD PATH POSTGRES_USER DATABASE_URL POSTGRES_PASSWORD_FILE TOKEN_URL MAX_TOKENS \
+             total_tokens ACCESS_TOKEN_EXPIRE_MINUTES password_encryption PRIMARY_KEY foreign_key \
+             KEYBOARD key author compass bypass secretary TOKENIZERS_PARALLELISM token.json secrets.py \
+             password-stdin no-password has_password PRIVATE_IP SSH_AUTH_SOCK KeyError monkey passed \
+             secret_name cookie_domain";
+        for key in keys.split_whitespace() {
+            assert!(!Keys::default().is_sensitive(key), "{key}");
+        }
     }
-    let words = words(name);
-    let Some(last) = words.last() else { return false };
-    if ABOUT.contains(&last.as_str()) {
-        return false;
+
+    #[test]
+    fn extra_names_come_from_the_configuration() {
+        let keys = Keys::new(&["inn".into(), "Passport-No".into()]);
+        for key in ["INN", "client_inn", "passport_no", "PASSPORT-NO"] {
+            assert!(keys.is_sensitive(key), "{key}");
+        }
+        assert!(!keys.is_sensitive("inner") && !keys.is_sensitive("begINN"));
+        assert!(!Keys::default().is_sensitive("inn"));
     }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    words.iter().any(|w| WORDS.contains(w) || ENDINGS.iter().any(|e| w.ends_with(e)))
-        || words.windows(2).any(|w| w[1] == "key" && BEFORE_KEY.contains(&w[0]))
-        || (name.len() > 5 && is_key_header(name))
-}
-
-/// `X-Anything-Key`: a header made to carry a secret.
-fn is_key_header(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.starts_with("x-") && name.ends_with("-key")
-}
-
-/// Is this value no secret whatever it is called: empty, a reference, a placeholder, a switch?
-pub(super) fn harmless(value: &str) -> bool {
-    let v = value.trim();
-    let lower = v.to_ascii_lowercase();
-    v.is_empty()
-        || reference(v)
-        || (v.len() < 4 && v.bytes().all(|b| b.is_ascii_digit()))
-        || v.bytes().all(|b| b == b'x' || b == b'X' || b == b'*' || b == b'.' || b == b'-')
-        || ["true", "false", "null", "none", "nil", "yes", "no", "on", "off", "undefined"]
-            .contains(&lower.as_str())
-        || ["md5", "trust", "peer", "ident", "scram-sha-256", "basic", "bearer", "required"]
-            .contains(&lower.as_str())
-}
-
-/// Too common to be masked wherever it stands.
-pub(super) fn common(value: &str) -> bool {
-    let lower = value.to_ascii_lowercase();
-    COMMON.contains(&lower.as_str())
-        || value.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b':' || b == b'-')
-        || value.as_bytes().windows(2).all(|w| w[0] == w[1])
-}
-
-/// Is this value the name of one that stands elsewhere: `${X}`, `$X`, `%(x)s`, `{x}`?
-pub(super) fn reference(value: &str) -> bool {
-    let name = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    value.starts_with("${")
-        || value.starts_with("$(")
-        || value.starts_with("%(")
-        || value.starts_with("{{")
-        || value.starts_with("***")
-        || value.strip_prefix('$').is_some_and(|v| name(v) && !v.starts_with(|c: char| c.is_ascii_digit()))
-        || (value.starts_with('{') && value.ends_with('}'))
-        || (value.starts_with('<') && value.ends_with('>'))
-        || (value.len() > 4 && value.starts_with("__") && value.ends_with("__"))
-        || (value.len() > 2 && value.starts_with('%') && value.ends_with('%') && name(&value[1..value.len() - 1]))
-}
-
-/// The part of a dotted name that counts: `spring.datasource.password`.
-pub(super) fn last_segment(name: &str) -> &str {
-    let name = name.trim_end_matches('.');
-    match name.rfind('.') {
-        Some(at) if &name[at + 1..] != "key" => &name[at + 1..],
-        _ => name,
-    }
-}
-
-/// Does the name say secret so clearly that prose around it makes no difference? `auth: ok` does not.
-pub(super) fn says_secret(name: &str) -> bool {
-    let words = words(name);
-    let Some(last) = words.last() else { return false };
-    words.len() > 1 || !["pass", "auth", "salt", "pepper", "jwt", "dsn", "pwd", "creds"].contains(&last.as_str())
-}
-
-/// Does this value name a file, a directory or a socket?
-pub(super) fn about_files(key: &str, value: &str) -> bool {
-    let path = std::path::Path::new(value);
-    let upper = key.to_ascii_uppercase();
-    upper.ends_with("_SOCK") || upper.starts_with("GPG_AGENT") || (path.is_absolute() && path.exists())
 }

@@ -1,99 +1,174 @@
-//! Secrets and personal row data are masked before bytes reach disk or
-//! screen, and secrets are found in files. What is a secret: by the name it
-//! stands under (`keys`), by its position (`positions`), by its shape
-//! (`shapes`), and by value once it was learned (`known`). What PostgreSQL
-//! prints of rows is cut (`rows`). Nothing here does input or output.
+//! Masks secrets and cuts personal row data before bytes reach disk or screen,
+//! and finds secrets in files.
+//!
+//! A mask is `***`, or `***NAME***` where the place does not say what
+//! stood there: NAME is the key of a known value or the kind of a token. A cut is
+//! `[row values cut]`; further lines of it vanish. Masks are not masked again.
+//!
+//! Known values are masked wherever they occur, in all spellings of [`values`];
+//! shapes (tokens, private keys, URLs) and positions (`key=value`) without being
+//! known. Here live no I/O and no knowledge of docker, evidence or steps.
 
-mod forms;
-mod hit;
+mod encode;
 mod keys;
-mod known;
-mod lines;
+mod line;
+mod literal;
 mod positions;
+mod prefix;
 mod rows;
+mod rows_text;
+mod rules;
+mod scanner;
 mod shapes;
 mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod urls;
+mod values;
 
-use known::{Compiled, Known};
-use std::sync::{Arc, PoisonError, RwLock};
-
+pub use scanner::Scanner;
 pub use source::{SecretFinding, scan_text};
-pub use stream::{Scanner, Stream};
+pub use stream::Stream;
 
-/// Knows the secrets of a run; clones share what they know.
-#[derive(Clone, Default)]
-pub struct Redactor {
-    known: Arc<RwLock<Known>>,
+use rules::Rules;
+use std::sync::{Arc, Mutex, PoisonError};
+use values::{Matcher, Values};
+
+/// What became of a key and its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Learned {
+    #[default]
+    NotSensitive,
+    /// Short, common or a name: masked only in `key=value`, URL and JSON positions.
+    Weak,
+    /// Masked wherever it occurs.
+    Strong,
 }
 
-/// What became of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Learned {
-    /// Masked wherever it stands.
-    Strong,
-    /// Too short or too common for that: masked behind its key, in URLs and in JSON only.
-    Weak,
-    NotSensitive,
+/// Known secrets and the shapes of others. Clones share what they learn.
+#[derive(Clone)]
+pub struct Redactor {
+    rules: Arc<Rules>,
+    values: Arc<Mutex<Values>>,
+}
+
+impl Default for Redactor {
+    fn default() -> Self {
+        Redactor::new()
+    }
+}
+
+/// Never shows a value.
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redactor({} values)", self.lock().count())
+    }
 }
 
 impl Redactor {
-    pub fn new() -> Redactor {
-        Redactor::default()
+    pub fn new() -> Self {
+        Redactor { rules: Rules::built_in(), values: Arc::default() }
     }
 
-    /// With further names of sensitive keys, and further patterns. Of a pattern the first group is
-    /// masked, or all of it. The error names the pattern that does not compile.
-    pub fn with_extra(keys: &[String], patterns: &[String]) -> Result<Redactor, String> {
-        let compile = |p: &String| regex::Regex::new(p).map_err(|e| format!("`{p}`: {e}"));
-        let keys = keys.iter().map(|k| k.trim().to_ascii_lowercase()).filter(|k| !k.is_empty()).collect();
-        let known = Known::new(keys, patterns.iter().map(compile).collect::<Result<_, _>>()?);
-        Ok(Redactor { known: Arc::new(RwLock::new(known)) })
+    /// With further names of sensitive keys, and expressions whose matches are
+    /// masked (the syntax of the `regex` crate on bytes; classes are ASCII).
+    ///
+    /// # Errors
+    /// Names the expression that does not compile or matches the empty text.
+    pub fn with_extra(keys: &[String], patterns: &[String]) -> Result<Self, String> {
+        Ok(Redactor { rules: Rules::with_extra(keys, patterns)?, values: Arc::default() })
+    }
+
+    /// Does a key of this name hold a secret? The value of `DATABASE_URL` is not
+    /// one, but its password is: [`Redactor::learn`] takes care of that.
+    pub fn is_sensitive_key(&self, key: &str) -> bool {
+        self.rules.keys.is_sensitive(key)
     }
 
     /// Names of users, databases and services: never masked by value.
     pub fn spare(&self, names: &[&str]) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).spare(names);
+        self.lock().spare(names);
     }
 
-    /// Takes in a value with its name: the value itself if the name is a secret's, and whatever
-    /// the name, the passwords of URLs in it.
+    /// Learns the secrets that a key and its value hold: the value of a sensitive
+    /// key, and in any value passwords of URLs, tokens, `--password x`, JSON.
     pub fn learn(&self, key: &str, value: &str) -> Learned {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).learn(key, value)
+        self.lock().learn(key, value, &self.rules)
     }
 
-    /// Names whose values are too short or too common to be masked by value.
+    /// Keys whose values are too short or too common to be masked by value, sorted.
     pub fn weak_keys(&self) -> Vec<String> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).weak_keys()
+        self.lock().weak_keys()
     }
 
-    /// The text with every secret masked and every row value cut.
-    pub fn text(&self, text: &str) -> String {
-        let compiled = self.compiled();
-        if compiled.next(text, 0).is_none() {
-            return text.to_string();
-        }
-        let mut out = String::with_capacity(text.len());
-        lines::Lines::default().take(&compiled, text, true, &mut out);
-        out
+    /// Masks the secrets of a complete text.
+    pub fn text(&self, s: &str) -> String {
+        self.complete(s, false)
     }
 
-    /// The same for bytes as they come.
+    /// Masks the secrets of a complete output of a tool and cuts its row values:
+    /// what [`Redactor::stream`] does to the same bytes.
+    pub fn output(&self, s: &str) -> String {
+        self.complete(s, true)
+    }
+
+    /// For RAW logs: masks secrets and cuts row values as bytes come.
     pub fn stream(&self) -> Stream {
-        Stream::new(self.clone())
+        Stream::new(self, true)
     }
 
-    /// Looks for known values.
+    /// Looks for known values in the bytes of a file.
     pub fn scanner(&self) -> Scanner {
-        Scanner::new(self.clone())
+        Scanner::new(self.matcher())
     }
 
-    fn compiled(&self) -> Arc<Compiled> {
-        if let Some(ready) = self.known.read().unwrap_or_else(PoisonError::into_inner).ready() {
-            return ready;
-        }
-        self.known.write().unwrap_or_else(PoisonError::into_inner).compile()
+    fn complete(&self, s: &str, rows: bool) -> String {
+        let mut stream = Stream::new(self, rows);
+        let mut bytes = stream.push(s.as_bytes());
+        bytes.extend(stream.finish());
+        String::from_utf8_lossy(&bytes).into_owned()
     }
+
+    fn matcher(&self) -> Arc<Matcher> {
+        self.lock().matcher()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Values> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Compiles an expression of ours: on bytes, so classes are ASCII. A broken one
+/// must not pass as one that finds nothing: it ends the program, and every test
+/// that touches it.
+fn regex(expression: &str) -> regex::bytes::Regex {
+    let built = regex::bytes::RegexBuilder::new(expression).unicode(false).build();
+    built.unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// Nothing that hides a secret: empty, a variable, a truth, masked already.
+fn is_blank(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    let variable = value.strip_prefix(b"${").and_then(|v| v.strip_suffix(b"}"));
+    value.is_empty()
+        || line::begins_with_mark(value)
+        || value.iter().all(|b| *b == b'*')
+        || variable.is_some_and(|v| v.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_'))
+        || [
+            &b"null"[..],
+            b"None",
+            b"none",
+            b"nil",
+            b"true",
+            b"false",
+            b"True",
+            b"False",
+            b"undefined",
+            b"|",
+            b">",
+            b"|-",
+            b">-",
+        ]
+        .contains(&value)
 }

@@ -1,192 +1,212 @@
-//! Values by their position: `KEY=value`, `"key": "value"`, `key: value`,
-//! `--key value`, and what SQL calls a password.
+//! Values in positions that name them: `KEY=value`, `key: value`, `"key": "value"`,
+//! `--key value`, `["--key","value"]`, `PASSWORD 'value'`. The value is masked
+//! whatever it is; this is what protects short and common passwords.
 
-use super::hit::{Hit, MASK, QUOTED_MASK, builtin, closing, inside_quotes};
-use super::keys;
-use regex::Regex;
-use std::sync::LazyLock;
+use super::line::begins_with_mark;
+use super::rules::Rules;
+use super::{is_blank, prefix};
 
-/// Pieces of names worth a look; `keys` judges the whole name.
-pub(super) const CORES: &str =
-    "pass(?:word|wd|phrase|wort)?|pwd|secret|token|key|credential|creds|dsn|auth|salt|pepper|jwt";
-
-/// A name, perhaps a closing quote, and what makes the next thing its value.
-fn pattern(cores: &str) -> String {
-    let name = format!(r"(?P<key>[a-z0-9_.\-]*(?:{cores})[a-z0-9_.\-]*)");
-    format!(r#"(?i-u){name}(?P<quote>\\*["'`]\]?)?[ \t]*(?P<by>:=|=>|=|:)[ \t]*"#)
+/// Ranges of the values of sensitive keys in one line. `whole` says that the
+/// text begins where the line begins.
+pub(super) fn values(line: &[u8], rules: &Rules, whole: bool) -> Vec<(usize, usize)> {
+    find(line, rules, whole).into_iter().map(|(_, value)| value).collect()
 }
 
-pub(super) struct Positions {
-    pub key: Regex,
-    extra: Vec<String>,
+/// Key and value of every position, for learning what stands inside a longer text.
+pub(super) fn named<'t>(text: &'t str, rules: &Rules) -> Vec<(&'t str, &'t str)> {
+    let pairs = find(text.as_bytes(), rules, false).into_iter().filter_map(|(key, value)| {
+        Some((text.get(key.0..key.1)?.trim_start_matches('-'), text.get(value.0..value.1)?))
+    });
+    pairs.collect()
 }
 
-/// `--requirepass abc`, `"--password","abc"`, `requirepass abc`.
-static OPTION: LazyLock<Regex> = LazyLock::new(|| {
-    builtin(&format!(
-        r#"(?i-u)(?:--?(?P<key>[a-z0-9_\-]*(?:{CORES})[a-z0-9_\-]*)|\b(?P<conf>requirepass|masterauth))(?:\\*["'][ \t]*,[ \t]*|[ \t]+)"#
-    ))
-});
+type Range = (usize, usize);
 
-/// `PASSWORD 'abc'` of SQL, `redis-cli -a abc`, `sshpass -p abc`, `curl -u user:abc`.
-static SPOKEN: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let patterns = [
-        r"(?i-u:\b(?:password|identified by)[ \t]+e?)'((?:[^'\r\n]|'')+)'",
-        r#"(?i-u:\bredis-cli\b)[^|;&]*?[ \t"]-a(?:"[ \t]*,[ \t]*"|[ \t]+["']?)([^\s"'\\]+)"#,
-        r#"(?i-u:\bsshpass[ \t]+-p[ \t]*)["']?([^\s"'\\]+)"#,
-        r#"(?i-u:\bcurl\b)[^|;]*?[ \t](?:-u|--user)[ \t]+["']?[^\s"':]+:([^\s"'\\]+)"#,
-        r"(?i-u:\blogin[ \t]+)[^\s]+(?i-u:[ \t]+password[ \t]+)([^\s]+)",
-        // The default in a reference: `${PASSWORD:-abc}`.
-        r"\$\{(?i-u:[a-z0-9_]*(?:pass(?:word|wd)?|secret|token|api_?key|auth)[a-z0-9_]*):?[-=]([^$}][^}]*)\}",
-    ];
-    patterns.map(builtin).into()
-});
-
-/// Where a value stands: the value, and what is behind it.
-#[derive(Debug, PartialEq)]
-pub(super) struct Place {
-    pub start: usize,
-    pub end: usize,
-    pub quoted: bool,
-}
-
-impl Positions {
-    pub(super) fn new(extra: &[String]) -> Positions {
-        let mut cores = CORES.to_string();
-        for key in extra {
-            cores = format!("{cores}|{}", regex::escape(key));
+/// Ranges of keys and of their values.
+fn find(line: &[u8], rules: &Rules, whole: bool) -> Vec<(Range, Range)> {
+    let mut found: Vec<(Range, Range)> = Vec::new();
+    for word in rules.words.find_iter(line) {
+        if found.last().is_some_and(|(_, value)| word.start() < value.1) {
+            continue;
         }
-        let key = Regex::new(&pattern(&cores)).unwrap_or_else(|_| builtin(&pattern(CORES)));
-        Positions { key, extra: extra.iter().map(|k| k.to_ascii_lowercase()).collect() }
-    }
-
-    /// No names but the built-in ones?
-    pub(super) fn plain(&self) -> bool {
-        self.extra.is_empty()
-    }
-
-    /// `weak` are values too short or common to be masked elsewhere; they may hold blanks.
-    pub(super) fn find(&self, line: &str, weak: &[String], hits: &mut Vec<Hit>) {
-        for found in self.key.captures_iter(line) {
-            let (Some(whole), Some(key)) = (found.get(0), found.name("key")) else { continue };
-            let by = found.name("by").map_or("", |m| m.as_str());
-            let quoted = found.name("quote").is_some();
-            let bare = by == ":" && !quoted;
-            if !keys::sensitive(keys::last_segment(key.as_str()), &self.extra)
-                || bare && !speaks(line, key.as_str(), key.start(), whole.end())
-            {
-                continue;
-            }
-            let Some(mut place) = value(line, key.start(), whole.end(), bare) else { continue };
-            if !place.quoted
-                && let Some(known) = weak.iter().find(|w| line[place.start..].starts_with(w.as_str()))
-            {
-                place.end = place.end.max(place.start + known.len());
-            }
-            let text = &line[place.start..place.end];
-            if keys::harmless(text) || is_path(key.as_str(), text) {
-                continue;
-            }
-            let number = quoted && !place.quoted && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-            let mask = if number { QUOTED_MASK } else { MASK };
-            url_or_all(key.start(), text, place.start, mask, hits);
-        }
-        for found in OPTION.captures_iter(line) {
-            let Some(whole) = found.get(0) else { continue };
-            let key = found.name("key").map_or("requirepass", |k| k.as_str());
-            if key.starts_with("no-") || !keys::sensitive(key, &self.extra) {
-                continue;
-            }
-            let Some(place) = value(line, whole.start(), whole.end(), false) else { continue };
-            let text = &line[place.start..place.end];
-            if !text.starts_with('-') && !keys::harmless(text) {
-                hits.push(Hit::new(whole.start(), place.start, place.end, MASK));
-            }
-        }
-        for regex in SPOKEN.iter() {
-            for found in regex.captures_iter(line) {
-                if let Some(value) = found.get(1).filter(|v| !keys::harmless(v.as_str())) {
-                    let from = found.get(0).map_or(value.start(), |m| m.start());
-                    hits.push(Hit::new(from, value.start(), value.end(), MASK));
-                }
-            }
+        if let Some(value) = value_of(line, word.start(), word.end(), rules, whole) {
+            found.push(((word.start(), word.end()), value));
         }
     }
+    found
 }
 
-/// A URL keeps its readable parts, if it is one with a password.
-fn url_or_all(from: usize, text: &str, at: usize, mask: &'static str, hits: &mut Vec<Hit>) {
-    if super::shapes::URL.is_match(text) {
-        return; // shapes::find masks the password in it
+fn value_of(line: &[u8], start: usize, end: usize, rules: &Rules, whole: bool) -> Option<(usize, usize)> {
+    let word = std::str::from_utf8(&line[start..end]).ok()?;
+    let key = word.trim_matches(|c| "-.".contains(c));
+    if !rules.keys.is_sensitive(key) || word.ends_with('.') {
+        return None;
     }
-    hits.push(Hit::new(from, at, at + text.len(), mask));
-}
-
-/// `PWD=/work`: the shell's directory and its like.
-fn is_path(key: &str, text: &str) -> bool {
-    key.to_ascii_lowercase().ends_with("pwd") && (text.starts_with('/') || text.get(1..3) == Some(":\\"))
-}
-
-/// Is `key: value` without any quotes a setting, and not prose or the tag of an image?
-fn speaks(line: &str, key: &str, start: usize, value: usize) -> bool {
-    let spaced = line[..value].ends_with([' ', '\t']);
+    let flag = word.starts_with('-');
     let before = &line[..start];
-    let first = before.trim_start_matches([' ', '\t', '-']).is_empty();
-    let strong = keys::says_secret(key);
-    if line[value..].starts_with(':') {
-        return false;
-    }
-    let quoted_value = line[value..].starts_with(['"', '\'', '\\']);
-    match spaced || value == line.len() {
-        true => first || strong || quoted_value,
-        false => (strong && !before.ends_with('/')) || key.to_ascii_lowercase().starts_with("x-"),
-    }
-}
-
-/// The value that begins at `at`, for a name that begins at `key`.
-fn value(line: &str, key: usize, at: usize, bare_colon: bool) -> Option<Place> {
+    let closing = closing_quote(&line[end..]);
+    let mut at = end + closing;
+    let gap = blanks(&line[at..]);
+    at += gap;
     let rest = &line[at..];
-    let level = rest.len() - rest.trim_start_matches('\\').len();
-    match rest[level..].chars().next()? {
-        quote @ ('"' | '\'' | '`') => {
-            // Inside a text its own closing quote opens nothing: `"PGPASSWORD=","next"`.
-            if quote == '"' && level == 0 && inside_quotes(line, at) {
+    let quoted = closing > 0;
+    let lower = key.to_ascii_lowercase();
+    let next = rest.first().copied();
+    let mut colon = false;
+    let directive = lower == "requirepass" || lower == "masterauth";
+    match next {
+        Some(b'=') => at += 1 + usize::from(matches!(rest.get(1), Some(b'=' | b'>'))),
+        Some(b':') if rest.get(1) == Some(&b'=') => at += 2,
+        Some(b':') if rest.get(1) != Some(&b':') => {
+            // `weak secrets: A` and `PASS: smoke` are prose; `image/app-secret:1.2` is a tag.
+            let plural = ["pass", "secrets", "passwords", "credentials", "cookies"].contains(&lower.as_str());
+            let prose = !quoted && (plural || in_path(before));
+            if prose {
                 return None;
             }
-            let start = at + level + 1;
-            let end = closing(line, start, quote, level).unwrap_or(line.len());
-            Some(Place { start, end, quoted: true })
+            colon = true;
+            at += 1;
         }
-        '[' | '{' | '(' => None,
+        Some(b',') if flag && quoted => at += 1,
+        Some(b'\'') if gap > 0 && !quoted && lower == "password" => {}
+        Some(_) if gap > 0 && (flag || (!quoted && directive)) => {
+            if rest.first() == Some(&b'-') {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    at += blanks(&line[at..]);
+    let first = whole && !quoted && at_start(before);
+    let open = if quoted { None } else { opening_quote(before) };
+    let (start, end) = extent(line, at, first, colon, open)?;
+    let start = start + scheme(&line[start..end]);
+    let value = &line[start..end];
+    // `pass=3 fail=0` counts tests.
+    let harmless = is_blank(value) || (lower == "pass" && value.iter().all(u8::is_ascii_digit));
+    (!harmless).then_some((start, end))
+}
+
+/// Where the value that begins at `at` lies, without its quotes.
+fn extent(line: &[u8], at: usize, first: bool, colon: bool, open: Option<u8>) -> Option<(usize, usize)> {
+    let rest = &line[at..];
+    // b'..', r"..", f'..'
+    let letter = usize::from(rest.len() > 1 && b"bBrRuUfF".contains(&rest[0]) && b"\"'".contains(&rest[1]));
+    match &rest[letter..] {
+        [b'\\', quote @ (b'"' | b'\''), inner @ ..] => {
+            let from = at + letter + 2;
+            let close = [b'\\', *quote];
+            let stop = inner.windows(2).position(|w| w == close).unwrap_or(inner.len());
+            Some((from, from + stop))
+        }
+        [quote @ (b'"' | b'\''), inner @ ..] => {
+            let from = at + letter + 1;
+            Some((from, from + closes(inner, *quote).unwrap_or(inner.len())))
+        }
+        [b'{', ..] | [] => None,
+        marked if begins_with_mark(marked) => None,
+        [b'[', inner @ ..] => {
+            let objects = inner.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
+            let stop = inner.iter().position(|b| *b == b']').unwrap_or(inner.len());
+            // From the first item to the last, inside the outermost quotes.
+            let edge = |b: &&u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'\\');
+            let start = inner[..stop].iter().take_while(edge).count();
+            let end = stop - inner[start..stop].iter().rev().take_while(edge).count();
+            (!objects).then_some((at + 1 + start, at + 1 + end))
+        }
         _ => {
-            let end = at + bare(line, key, rest, bare_colon);
-            (end > at).then_some(Place { start: at, end, quoted: false })
+            let end = at + bare(rest, first, colon, open);
+            // `password: str = "value"`: the first word was a type.
+            let after = end + blanks(&line[end..]);
+            if colon && line.get(after) == Some(&b'=') {
+                let value = after + 1 + blanks(&line[after + 1..]);
+                return Some(extent(line, value, false, false, open).map_or((at, end), |(_, e)| (at, e)));
+            }
+            Some((at, end))
         }
     }
 }
 
-/// How far a value without quotes goes.
-fn bare(line: &str, key: usize, rest: &str, colon: bool) -> usize {
-    let before = &line[..key];
-    let first = before.trim_start_matches([' ', '\t', '-']).trim_start_matches("export ").is_empty();
-    // The whole text of a JSON string: `"KEY=two words"`.
-    if before.ends_with('"')
-        && !colon
-        && let Some(end) = closing(rest, 0, '"', before.len() - 1 - before[..before.len() - 1].trim_end_matches('\\').len())
-    {
-        return end;
+/// Length of a value without quotes of its own.
+fn bare(rest: &[u8], first: bool, colon: bool, open: Option<u8>) -> usize {
+    // A whole element in quotes: `"PASSWORD=with, all"`, `-H 'X-Api-Key: abc'`.
+    if let Some(stop) = open.and_then(|quote| closes(rest, quote)) {
+        return stop - usize::from(stop > 0 && rest[stop - 1] == b'\\');
     }
-    // A line of YAML: all of it, but for a comment.
-    if colon && first {
-        let end = rest.find(" #").unwrap_or(rest.len());
-        return rest[..end].trim_end().len();
+    if first {
+        // The line is this pair, as in env files and YAML, up to the next pair in it.
+        let end =
+            (0..rest.len()).find(|i| rest[*i] == b' ' && pair_follows(&rest[*i..])).unwrap_or(rest.len());
+        return rest[..end].trim_ascii_end().len();
     }
-    let stop = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>') || (c == '&' && !first);
-    let mut end = rest.find(stop).unwrap_or(rest.len());
-    // `\n` and `\"` of a text within a text.
-    if let Some(escape) = ["\\n", "\\r", "\\t", "\\\""].iter().filter_map(|e| rest[..end].find(e)).min() {
-        end = escape;
+    let stops: &[u8] = if colon { b"\"'" } else { b"\"'&;" };
+    let mut end =
+        rest.iter().position(|b| b.is_ascii_whitespace() || stops.contains(b)).unwrap_or(rest.len());
+    while end > 0 && b")]},\\".contains(&rest[end - 1]) {
+        end -= 1;
     }
-    let text = rest[..end].trim_end_matches('\\');
-    if first { text.len() } else { text.trim_end_matches([',', ';', ')', ']', '}']).len() }
+    if scheme(&[&rest[..end], b" "].concat()) > 0 {
+        let gap = blanks(&rest[end..]);
+        return end + gap + bare(&rest[end + gap..], false, colon, None);
+    }
+    end
+}
+
+/// Length of the scheme in `Bearer abc`, which is not the secret.
+fn scheme(value: &[u8]) -> usize {
+    let word = value.iter().position(|b| *b == b' ').unwrap_or(0);
+    let known =
+        [&b"bearer"[..], b"basic", b"token", b"digest"].iter().any(|s| value[..word].eq_ignore_ascii_case(s));
+    if known { word + blanks(&value[word..]) } else { 0 }
+}
+
+/// ` word=` or ` word: ` begins here.
+fn pair_follows(rest: &[u8]) -> bool {
+    let word = rest[1..].iter().take_while(|b| b.is_ascii_alphanumeric() || b"_-.".contains(b)).count();
+    word > 0 && rest.get(1 + word) == Some(&b'=')
+}
+
+/// Where an unescaped quote stands.
+fn closes(text: &[u8], quote: u8) -> Option<usize> {
+    let mut escaped = false;
+    for (i, b) in text.iter().enumerate() {
+        if escaped {
+            escaped = false;
+        } else if *b == b'\\' {
+            escaped = true;
+        } else if *b == quote {
+            return Some(i);
+        }
+    }
+    None
+}
+
+/// Length of the quote that ends a quoted key: `"`, `'`, `\"`.
+fn closing_quote(rest: &[u8]) -> usize {
+    match rest {
+        [b'\\', b'"' | b'\'', ..] => 2,
+        [b'"' | b'\'', ..] => 1,
+        _ => 0,
+    }
+}
+
+/// The quote that stands directly before a key, or before the words of a header.
+fn opening_quote(before: &[u8]) -> Option<u8> {
+    before.last().copied().filter(|b| matches!(b, b'"' | b'\''))
+}
+
+/// Does the line begin with this key: indented, as a list item, exported?
+fn at_start(before: &[u8]) -> bool {
+    let before = before[prefix::length(before)..].trim_ascii();
+    before.is_empty() || [&b"-"[..], b"export", b"set", b"ENV", b"ARG", b"+", b"$env:"].contains(&before)
+}
+
+/// Is this the tail of a path or an image name?
+fn in_path(before: &[u8]) -> bool {
+    matches!(before.last(), Some(b'/' | b'\\' | b'@'))
+}
+
+/// At most eight blanks: more is a table.
+fn blanks(rest: &[u8]) -> usize {
+    rest.iter().take(8).take_while(|b| matches!(b, b' ' | b'\t')).count()
 }

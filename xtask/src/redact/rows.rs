@@ -1,118 +1,248 @@
-//! What PostgreSQL and its tools print of rows: cut, and the cut is marked.
+//! Cuts row values that PostgreSQL prints: one line at a time, with memory of
+//! what a line has left open. The wording is in `rows_text`.
 
-use super::hit::{CUT, Hit, builtin, closing, inside_quotes};
-use regex::Regex;
-use std::sync::LazyLock;
+use super::rows_text as text;
 
-/// What could concern this file, for the pattern that looks at whole texts.
-pub(super) const INTEREST: &str = r"DETAIL:|CONTEXT:|STATEMENT:|QUERY:|LINE [0-9]+:|COPY [^ \r\n]+, line |Command was:|Query was:|\[SQL: |\[parameters: |ERROR:|FATAL:|PANIC:|WARNING:|errors?\.[A-Z]|2[23][0-9A-Z]{3}:";
+/// Stands for the cut; a cut line keeps its label, a cut value its quotes.
+pub(super) const CUT: &str = "[row values cut]";
+/// A continuation without an end does not take the rest of the log with it.
+const LONGEST: u32 = 500;
 
-pub(super) const MARK: &str = " [row values cut]";
-
-/// What stands before PostgreSQL's own words: docker's and compose's prefixes, the server's
-/// `log_line_prefix`, psql's and pg_restore's names, our own log's.
-const PREFIX: &str = r"^(?:\[[0-9]+\] (?:out|err) )?(?:[a-zA-Z0-9_.-]+[ \t]+\| )?(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9:]+) )?(?:[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:.,]+ [A-Za-z0-9+:-]+ (?:\[[^\]]*\][: ]*)?(?:[a-z0-9_\[\]-]+@[a-z0-9_\[\]-]+ )?)?(?:(?:psql|pg_restore|pg_dump|pg_dumpall)[^ ]*: (?:error: |warning: |detail: |hint: )?)?";
-
-static PREFIXED: LazyLock<Regex> = LazyLock::new(|| builtin(PREFIX));
-
-/// A line that is row values from its label on.
-static LABEL: LazyLock<Regex> = LazyLock::new(|| {
-    builtin(r"^[ \t]*(DETAIL:|CONTEXT:|STATEMENT:|QUERY:|LINE [0-9]+:|COPY [^ ,]+, line [0-9]+[,:]|(?:error: )?[Cc]ommand was:|[Qq]uery was:|\[SQL:|\[parameters:)")
-});
-
-/// The same after anything: PostgreSQL puts two blanks behind its labels.
-static INNER: LazyLock<Regex> =
-    LazyLock::new(|| builtin(r"(?-u)(?:^|[\s\]|:])((?:DETAIL|CONTEXT|STATEMENT|QUERY):  )"));
-
-/// The same in a text within a text, where a new line is written `\n`.
-static WRITTEN: LazyLock<Regex> = LazyLock::new(|| {
-    builtin(r"(?-u)\\n((?:DETAIL|CONTEXT|STATEMENT|QUERY): |LINE [0-9]+: |\[SQL: |\[parameters: )")
-});
-
-static ERROR: LazyLock<Regex> =
-    LazyLock::new(|| builtin(r"(?-u)(?:ERROR|FATAL|PANIC|WARNING):|\berrors?\.[A-Z][A-Za-z]+[:)]"));
-
-/// An SQLSTATE, as verbose errors show it, of the classes whose messages quote values.
-static STATE: LazyLock<Regex> =
-    LazyLock::new(|| builtin(r"(?-u)(?:ERROR|FATAL|PANIC|WARNING): +(?:(2[23][0-9A-Z]{3})|[0-9A-Z]{5}):"));
-
-/// What errors of these classes say where no SQLSTATE is shown.
-static PHRASE: LazyLock<Regex> = LazyLock::new(|| {
-    builtin(
-        r"(?-u)invalid input (?:syntax for|value for enum)|duplicate key value violates|conflicting key value violates|violates (?:foreign key|check|not-null|unique|exclusion) constraint|is violated by some row|contains null values|could not create unique index|no partition of relation|value too long for type|out of range|date/time field value|division by zero|invalid byte sequence|has no equivalent in encoding|malformed (?:array|record|range|multirange) literal|invalid (?:regular expression|escape|hexadecimal|base64|value) |extra data after last expected column|missing data for column|bit string length|numeric field overflow|unsupported Unicode escape|not recognized",
-    )
-});
-
-/// What the lines before say of the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) enum Rows {
-    #[default]
-    None,
-    /// Lines that begin with a tab go on with what was cut.
-    Tabs,
-    /// As `Tabs`, and a line with nothing but a caret points into the line before.
-    Caret,
+/// What the row cutter makes of a line.
+#[derive(Debug, PartialEq)]
+pub(super) enum Cut {
+    /// The line belongs to a cut above it: it vanishes.
+    Vanish,
+    /// A mark takes the place of each of these ranges.
+    Ranges(Vec<(usize, usize)>),
 }
+
+/// How a cut can go on in the next lines.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Next {
+    /// The server's log: continuation lines begin with a tab.
+    Tabs,
+    /// `Key (..)=(..) already exists.`, whose value can hold line breaks.
+    Row,
+    /// Other details: sentences.
+    Sentence,
+    /// Context: SQL in quotes (open or not), then the calling functions.
+    Context { open: bool },
+    /// Until the next label.
+    Label,
+    /// SQLAlchemy's `[SQL: ...]`.
+    Bracket,
+    /// A value in quotes, in the error itself.
+    Quote,
+    /// Data after `COPY ... FROM stdin`.
+    Data,
+}
+
+struct Open {
+    source: Vec<u8>,
+    next: Next,
+    lines: u32,
+}
+
+/// The cutter of one stream of lines.
+#[derive(Default)]
+pub(super) struct Rows {
+    open: Vec<Open>,
+    /// How the cut of the line judged last would go on.
+    pending: Option<Next>,
+}
+
+pub(super) use text::signs;
 
 impl Rows {
-    /// Is this line the rest of what was cut before? Then it goes, too.
-    pub(super) fn goes_on(&mut self, line: &str) -> bool {
-        let rest = &line[prefix(line)..];
-        let tabs = *self != Rows::None && rest.starts_with('\t');
-        let caret = *self == Rows::Caret && rest.trim() == "^";
-        if !tabs {
-            *self = Rows::None;
-        }
-        tabs || caret
+    /// No cut is open: lines of no interest need not be shown to the cutter.
+    pub(super) fn calm(&self) -> bool {
+        self.open.is_empty()
     }
 
-    /// Adds what is to be cut of this line.
-    pub(super) fn cut(&mut self, line: &str, hits: &mut Vec<Hit>) {
-        let skip = prefix(line);
-        let label = LABEL.captures(&line[skip..]).and_then(|c| c.get(1)).map(|m| (skip + m.start(), skip + m.end()));
-        let label = label.or_else(|| {
-            INNER.captures(line).and_then(|c| c.get(1)).map(|m| (m.start(), m.start() + m.as_str().trim_end().len()))
-        });
-        if let Some((start, end)) = label {
-            *self = if line[start..].starts_with("LINE ") { Rows::Caret } else { Rows::Tabs };
-            if end < line.len() {
-                hits.push(Hit { to: line.len(), ..Hit::new(start, end, line.len(), "  [row values cut]") });
+    /// Judges a line without its line break and what a collector put before it.
+    /// `whole`: the text begins where the line begins; `partial`: more of it follows.
+    pub(super) fn line(&mut self, source: &[u8], body: &[u8], whole: bool, partial: bool) -> Cut {
+        self.pending = None;
+        let open = self.open.iter().position(|o| o.source == source).filter(|_| whole);
+        if let Some(at) = open {
+            let open = &mut self.open[at];
+            open.lines += 1;
+            match if open.lines > LONGEST { After::Over } else { follow(open.next, body) } {
+                After::Cut(next) => {
+                    open.next = next;
+                    return Cut::Vanish;
+                }
+                After::CutLast => {
+                    self.open.remove(at);
+                    return Cut::Vanish;
+                }
+                After::Over => drop(self.open.remove(at)),
             }
-            return;
         }
-        for found in WRITTEN.captures_iter(line) {
-            let Some(label) = found.get(1) else { continue };
-            let rest = &line[label.end()..];
-            let end = rest.find("\\n").or_else(|| rest.find('"')).unwrap_or(rest.len());
-            hits.push(Hit::new(label.start(), label.end(), label.end() + end, MARK));
+        let (mut ranges, next) = ranges(body, partial);
+        self.pending = next.or_else(|| {
+            let data = whole && !partial && text::COPY_DATA.is_match(body) && !body.ends_with(CUT.as_bytes());
+            data.then(|| ranges.push((body.len(), body.len()))).map(|()| Next::Data)
+        });
+        Cut::Ranges(ranges)
+    }
+
+    /// The ranges were cut: their continuation is to be cut, too.
+    pub(super) fn commit(&mut self, source: &[u8]) {
+        let Some(next) = self.pending.take() else { return };
+        self.open.retain(|o| o.source != source);
+        // There are not that many services: forget the oldest.
+        if self.open.len() >= 64 {
+            self.open.remove(0);
         }
-        errors(line, hits);
+        self.open.push(Open { source: source.to_vec(), next, lines: 0 });
     }
 }
 
-/// How much of a line stands before PostgreSQL's own words.
-fn prefix(line: &str) -> usize {
-    PREFIXED.find(line).map_or(0, |m| m.end())
+/// Ranges to cut from a line that continues nothing, and how the cut goes on.
+fn ranges(body: &[u8], partial: bool) -> (Vec<(usize, usize)>, Option<Next>) {
+    if let Some(label) = text::TAIL_OF.find(body) {
+        let (mut ranges, _) = quoted(&body[..label.start()], false);
+        let rest = &body[label.end()..];
+        if rest.starts_with(CUT.as_bytes()) {
+            return (ranges, None);
+        }
+        ranges.push((label.end(), body.len()));
+        let first = body[..label.start()].trim_ascii().is_empty();
+        return (ranges, goes_on(label.as_bytes(), rest, first));
+    }
+    let (ranges, open) = quoted(body, partial);
+    (ranges, open.then_some(Next::Quote))
 }
 
-/// The quoted parts of errors that quote values.
-fn errors(line: &str, hits: &mut Vec<Hit>) {
-    let state = STATE.captures(line);
-    let mut from = match (&state, PHRASE.find(line)) {
-        (Some(state), _) if state.get(1).is_none() => return,
-        (Some(state), _) => state.get(0).map_or(0, |m| m.end()),
-        (None, None) => return,
-        (None, Some(phrase)) => {
-            ERROR.find(line).filter(|m| m.start() < phrase.start()).map_or(phrase.start(), |m| m.end())
+/// How a cut that begins with this label goes on. `first`: nothing stands before
+/// the label, as in psql and drivers; the server's log has a time stamp there.
+fn goes_on(label: &[u8], rest: &[u8], first: bool) -> Option<Next> {
+    let has = |words: &[&str]| words.iter().any(|w| label.windows(w.len()).any(|l| l == w.as_bytes()));
+    if has(&["LINE ", "СТРОКА "]) || has(&["[parameters", "query argument"]) {
+        return None;
+    }
+    if has(&["[SQL:"]) {
+        return (!rest.trim_ascii_end().ends_with(b"]")).then_some(Next::Bracket);
+    }
+    if has(&["Command was", "QUERY", "ЗАПРОС"]) && first {
+        return Some(Next::Label);
+    }
+    if has(&["CONTEXT", "КОНТЕКСТ"]) && first {
+        return Some(Next::Context { open: odd_quotes(rest) });
+    }
+    if has(&["DETAIL", "ПОДРОБНОСТИ", "Failing", "Key (", "Ошибочная"]) && first {
+        let row = [&b"Key ("[..], b"Failing row", "Ключ".as_bytes(), "Ошибочная строка".as_bytes()];
+        let shows_row = !has(&["DETAIL", "ПОДРОБНОСТИ"]) || row.iter().any(|r| rest.starts_with(r));
+        if shows_row && !text::ROW_END.is_match(rest) {
+            return Some(Next::Row);
         }
+        if !rest.trim_ascii_end().ends_with(b".") {
+            return Some(Next::Sentence);
+        }
+    }
+    Some(Next::Tabs)
+}
+
+/// What a line is to the cut above it.
+enum After {
+    Cut(Next),
+    CutLast,
+    Over,
+}
+
+fn follow(next: Next, body: &[u8]) -> After {
+    if body.starts_with(b"\t") && next != Next::Data {
+        // Inside the server's log; it closes nothing that psql would have opened.
+        return match next {
+            Next::Context { open } => After::Cut(Next::Context { open: open ^ odd_quotes(body) }),
+            _ => After::Cut(next),
+        };
+    }
+    if next == Next::Tabs || text::LABEL.is_match(body) {
+        return After::Over;
+    }
+    let blank = body.trim_ascii().is_empty();
+    match next {
+        Next::Row if text::ROW_END.is_match(body) => After::CutLast,
+        Next::Sentence if blank => After::Over,
+        Next::Sentence if body.trim_ascii_end().ends_with(b".") => After::CutLast,
+        Next::Context { open } if open || text::CALLER.is_match(body) => {
+            After::Cut(Next::Context { open: open ^ odd_quotes(body) })
+        }
+        Next::Context { .. } => After::Over,
+        Next::Bracket if body.trim_ascii_end().ends_with(b"]") => After::CutLast,
+        Next::Quote if body.contains(&b'"') => After::CutLast,
+        Next::Data if body.trim_ascii_end() == b"\\." => After::CutLast,
+        Next::Data
+            if body.strip_prefix(b"COPY ").is_some_and(|n| n.trim_ascii().iter().all(u8::is_ascii_digit)) =>
+        {
+            After::Over
+        }
+        next => After::Cut(next),
+    }
+}
+
+/// The quoted parts of an error of class 22 or 23. `true`: a quote is left open.
+fn quoted(body: &[u8], partial: bool) -> (Vec<(usize, usize)>, bool) {
+    if let Some(names) = text::NAMES.find(body) {
+        return pairs(body, names.start());
+    }
+    let from = text::BEFORE.find(body).map(|m| (m.start(), true));
+    let from = from.or_else(|| text::BEHIND.find(body).map(|m| (m.end(), false)));
+    let from = from.or_else(|| text::OPEN.find(body).map(|m| (m.start(), false)));
+    let Some((from, closed)) = from else { return (Vec::new(), false) };
+    let Some(first) = body[from..].iter().position(|b| *b == b'"').map(|p| from + p + 1) else {
+        return (Vec::new(), false);
     };
-    while let Some(at) = line[from..].find('"').map(|i| from + i) {
-        let level = super::hit::run_of_backslashes(line, at);
-        if level == 0 && inside_quotes(line, at) {
-            return; // the end of the text that the error stands in
-        }
-        let end = closing(line, at + 1, '"', level).unwrap_or(line.len());
-        hits.push(Hit::new(at, at + 1, end, CUT));
-        from = (end + level + 1).min(line.len());
+    if body[first..].starts_with(CUT.as_bytes()) {
+        return (Vec::new(), false);
     }
+    // In JSON the quote is `\"`, and the line is whole.
+    if first > 1 && body[first - 2] == b'\\' {
+        let last = body.windows(2).rposition(|w| w == b"\\\"").filter(|l| *l >= first && !partial);
+        return (vec![(first, last.unwrap_or(body.len()))], false);
+    }
+    let last = body.iter().rposition(|b| *b == b'"').filter(|l| *l >= first && !partial);
+    match last {
+        // `"ab "cd`, and more in the next line: only what cannot be inside the value closes it.
+        Some(last) if closed || closes(&body[last + 1..]) => (vec![(first, last)], false),
+        _ => (vec![(first, body.len())], true),
+    }
+}
+
+/// Is this what follows the last quote of an error?
+fn closes(rest: &[u8]) -> bool {
+    let rest = rest.trim_ascii();
+    rest.is_empty()
+        || rest.starts_with(b"at character ")
+        || rest.starts_with("(символ".as_bytes())
+        || b",)}]'\\".contains(&rest[0])
+}
+
+/// Quoted identifiers with words between them, at most three.
+fn pairs(body: &[u8], from: usize) -> (Vec<(usize, usize)>, bool) {
+    let mut ranges = Vec::new();
+    let mut at = from;
+    while ranges.len() < 3 {
+        let Some(start) = body[at..].iter().position(|b| *b == b'"').map(|p| at + p + 1) else { break };
+        if at > from && body[at..start - 1].iter().any(|b| b.is_ascii_punctuation() && !b"-\\".contains(b)) {
+            break;
+        }
+        let Some(end) = body[start..].iter().position(|b| *b == b'"').map(|p| start + p) else {
+            ranges.push((start, body.len()));
+            return (ranges, true);
+        };
+        let text = &body[start..end];
+        if text != CUT.as_bytes() {
+            ranges.push((start, end - usize::from(text.ends_with(b"\\"))));
+        }
+        at = end + 1;
+    }
+    (ranges, false)
+}
+
+fn odd_quotes(text: &[u8]) -> bool {
+    text.iter().filter(|b| **b == b'"').count() % 2 == 1
 }

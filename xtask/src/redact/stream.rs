@@ -1,115 +1,253 @@
-//! Bytes as they come: masked on their way (`Stream`), or searched for known
-//! values (`Scanner`). Both hold little, however much comes.
+//! Masks a stream of bytes that arrives in chunks. The result depends on the
+//! bytes alone, never on where the chunks end: whole lines are judged, and very
+//! long ones in windows that overlap. Memory is bounded by two windows.
 
-use super::Redactor;
-use super::lines::Lines;
-use std::collections::BTreeSet;
+use super::line::{self, Span};
+use super::rows::{Cut, Rows};
+use super::values::Matcher;
+use super::{Redactor, prefix, shapes};
+use std::io::BufRead;
+use std::sync::Arc;
 
-/// Masks a stream of bytes. What comes out of all pushes and the end is what `Redactor::text` makes
-/// of the whole, however it was divided. Bytes that are not UTF-8 become replacement characters.
+/// Longer lines are judged in windows of this size.
+const WINDOW: usize = 64 << 10;
+/// By how much windows overlap at least. A secret that is longer takes the rest
+/// of its line with it.
+const OVERLAP: usize = 8 << 10;
+
+/// Masks what is pushed through it. Made by [`Redactor::stream`].
 pub struct Stream {
     redactor: Redactor,
-    lines: Lines,
-    /// Bytes of a character that is not all here yet.
-    broken: Vec<u8>,
-    pending: String,
+    matcher: Arc<Matcher>,
+    /// The cutter of row values, where they are to be cut.
+    rows: Option<Rows>,
+    /// The source of a private key whose end has not been seen.
+    key: Option<Vec<u8>>,
+    /// The service that the line at hand comes from.
+    source: Vec<u8>,
+    buffer: Vec<u8>,
+    /// The buffer begins inside a line.
+    inside: bool,
+    /// The rest of the line belongs to a mask that has been written.
+    dropping: bool,
 }
 
 impl Stream {
-    pub(super) fn new(redactor: Redactor) -> Stream {
-        Stream { redactor, lines: Lines::default(), broken: Vec::new(), pending: String::new() }
+    pub(super) fn new(redactor: &Redactor, rows: bool) -> Stream {
+        Stream {
+            redactor: redactor.clone(),
+            matcher: redactor.matcher(),
+            rows: rows.then(Rows::default),
+            key: None,
+            source: Vec::new(),
+            buffer: Vec::new(),
+            inside: false,
+            dropping: false,
+        }
     }
 
-    /// What can be said of the text so far: its whole lines.
+    /// Takes bytes; returns masked ones that are ready to write: whole lines, and
+    /// parts of very long ones.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let searched = self.pending.len();
-        self.decode(bytes);
-        let more = self.pending.len() > super::lines::WINDOW;
-        if !more && !self.pending[searched..].contains('\n') {
+        // What was learned meanwhile counts from here on.
+        self.matcher = self.redactor.matcher();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.extend_from_slice(bytes);
+        if !bytes.contains(&b'\n') && buffer.len() < self.window() {
+            self.buffer = buffer;
             return Vec::new();
         }
-        self.drain(false)
-    }
-
-    /// The rest; the stream begins anew.
-    pub fn finish(&mut self) -> Vec<u8> {
-        let broken = std::mem::take(&mut self.broken);
-        self.pending.push_str(&String::from_utf8_lossy(&broken));
-        let out = self.drain(true);
-        self.lines = Lines::default();
+        let mut out = Vec::with_capacity(buffer.len());
+        let used = self.lines(&buffer, &mut out);
+        buffer.drain(..used);
+        self.buffer = buffer;
         out
     }
 
-    fn drain(&mut self, last: bool) -> Vec<u8> {
-        let compiled = self.redactor.compiled();
-        let mut out = String::with_capacity(self.pending.len());
-        let taken = self.lines.take(&compiled, &self.pending, last, &mut out);
-        self.pending.drain(..taken);
-        out.into_bytes()
+    /// The rest: a last line without a line break.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let rest = std::mem::take(&mut self.buffer);
+        if !rest.is_empty() && !self.dropping {
+            self.line(&rest, &mut out);
+        }
+        (self.inside, self.dropping, self.key) = (false, false, None);
+        self.rows = self.rows.take().map(|_| Rows::default());
+        out
     }
 
-    fn decode(&mut self, bytes: &[u8]) {
-        let joined;
-        let mut rest = if self.broken.is_empty() {
-            bytes
-        } else {
-            joined = [std::mem::take(&mut self.broken).as_slice(), bytes].concat();
-            joined.as_slice()
-        };
+    fn window(&self) -> usize {
+        WINDOW + self.overlap()
+    }
+
+    fn overlap(&self) -> usize {
+        OVERLAP.max(self.matcher.longest)
+    }
+
+    /// Nothing that an earlier line left open reaches into the next one.
+    fn calm(&self) -> bool {
+        self.key.is_none() && self.rows.as_ref().is_none_or(Rows::calm)
+    }
+
+    /// Consumes complete lines and windows; returns how many bytes.
+    fn lines(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> usize {
+        let mut look = Look::new(self, buffer);
+        let (mut at, mut clean) = (0, 0);
         loop {
-            match std::str::from_utf8(rest) {
-                Ok(text) => return self.pending.push_str(text),
-                Err(error) => {
-                    let (good, bad) = rest.split_at(error.valid_up_to());
-                    self.pending.push_str(&String::from_utf8_lossy(good));
-                    match error.error_len() {
-                        Some(length) => {
-                            self.pending.push(char::REPLACEMENT_CHARACTER);
-                            rest = &bad[length..];
-                        }
-                        None => {
-                            self.broken = bad.to_vec();
-                            return;
-                        }
-                    }
+            let rest = &buffer[at..];
+            // Compiled with optimisation, unlike a loop of ours.
+            let length = (&mut &*rest).skip_until(b'\n').unwrap_or(0);
+            let complete = length > 0 && rest[length - 1] == b'\n';
+            let window = self.window();
+            if !self.dropping
+                && !self.inside
+                && complete
+                && length <= window
+                && self.calm()
+                && !look.finds(at, at + length)
+            {
+                at += length;
+                continue;
+            }
+            out.extend_from_slice(&buffer[clean..at]);
+            let used = if self.dropping {
+                if complete {
+                    out.push(b'\n');
+                    (self.inside, self.dropping) = (false, false);
                 }
+                length
+            } else if length > window || (length == window && !complete) {
+                self.part(&rest[..window], out)
+            } else if complete {
+                self.line(&rest[..length], out);
+                length
+            } else {
+                return at;
+            };
+            at += used;
+            clean = at;
+            if used == 0 {
+                return at;
             }
         }
     }
+
+    /// A line, or the end of one whose windows went before.
+    fn line(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let whole = !std::mem::take(&mut self.inside);
+        let body = text.strip_suffix(b"\n").unwrap_or(text);
+        let body = body.strip_suffix(b"\r").unwrap_or(body);
+        let Some(judged) = self.judge(body, whole, false) else { return };
+        self.commit(judged.key);
+        line::write(&body[judged.skip..], &judged.spans, body.len() - judged.skip, out);
+        out.extend_from_slice(&text[body.len()..]);
+    }
+
+    /// A window of a long line. Returns how much of it is done: the next window begins there.
+    fn part(&mut self, text: &[u8], out: &mut Vec<u8>) -> usize {
+        let whole = !std::mem::replace(&mut self.inside, true);
+        let Some(judged) = self.judge(text, whole, true) else {
+            self.dropping = true;
+            return text.len();
+        };
+        let text = &text[judged.skip..];
+        let mut end = text.len().saturating_sub(self.overlap());
+        while end > 0 && text[end] & 0xC0 == 0x80 {
+            end -= 1;
+        }
+        let end = line::write(text, &judged.spans, end, out);
+        if end == text.len() {
+            self.dropping = true;
+            self.commit(judged.key);
+        }
+        judged.skip + end
+    }
+
+    /// What was found has been written: what it leaves open reaches into the next line.
+    fn commit(&mut self, key: bool) {
+        if let Some(rows) = &mut self.rows {
+            rows.commit(&self.source);
+        }
+        if key {
+            self.key = Some(self.source.clone());
+        }
+    }
+
+    /// None if the line vanishes.
+    fn judge(&mut self, body: &[u8], whole: bool, partial: bool) -> Option<Judged> {
+        let offset = if whole { prefix::length(body) } else { 0 };
+        let mut skip = 0;
+        if whole {
+            self.source = prefix::source(&body[..offset]).to_vec();
+        }
+        if whole && self.key.as_ref() == Some(&self.source) {
+            let end = shapes::private_key_end(&body[offset..]);
+            if end.is_none() && shapes::inside_private_key(&body[offset..]) {
+                return None;
+            }
+            self.key = None;
+            skip = end.map_or(0, |end| offset + end);
+            if skip > 0 && body[skip..].trim_ascii().is_empty() {
+                return None;
+            }
+        }
+        let whole = whole && skip == 0;
+        let offset = if whole { offset } else { 0 };
+        let body = &body[skip..];
+        let mut rows = match self.rows.as_mut().map(|r| r.line(&self.source, &body[offset..], whole, partial))
+        {
+            Some(Cut::Vanish) => return None,
+            Some(Cut::Ranges(ranges)) => ranges,
+            None => Vec::new(),
+        };
+        rows.iter_mut().for_each(|r| *r = (r.0 + offset, r.1 + offset));
+        let (spans, key) = line::secrets(body, whole, &self.redactor.rules, &self.matcher);
+        Some(Judged { skip, spans: line::with_rows(spans, &rows), key })
+    }
 }
 
-/// Looks for known strong values, in every spelling, in bytes that come in pieces.
-pub struct Scanner {
+/// What a line has to hide.
+struct Judged {
+    /// The end of a private key before it.
+    skip: usize,
+    spans: Vec<Span>,
+    /// A private key begins that does not end here.
+    key: bool,
+}
+
+/// The quick look: where the next line of interest is, in one pass over many lines.
+struct Look<'b> {
     redactor: Redactor,
-    kept: Vec<u8>,
-    found: BTreeSet<String>,
+    matcher: Arc<Matcher>,
+    rows: bool,
+    buffer: &'b [u8],
+    /// The next place of interest at or after a position that was asked for.
+    shape: Option<Option<usize>>,
+    value: Option<Option<usize>>,
 }
 
-impl Scanner {
-    pub(super) fn new(redactor: Redactor) -> Scanner {
-        Scanner { redactor, kept: Vec::new(), found: BTreeSet::new() }
-    }
-
-    pub fn push(&mut self, bytes: &[u8]) {
-        let compiled = self.redactor.compiled();
-        let Some(values) = &compiled.values else { return };
-        self.kept.extend_from_slice(bytes);
-        let text = String::from_utf8_lossy(&self.kept);
-        let mut at = 0;
-        while let Some(hit) = values.find_at(&text, at) {
-            if let Some(names) = compiled.names.get(hit.as_str()) {
-                self.found.extend(names.iter().cloned());
-            }
-            // Another value may begin inside of this one.
-            at = text.ceil_char_boundary(hit.start() + 1);
+impl<'b> Look<'b> {
+    fn new(stream: &Stream, buffer: &'b [u8]) -> Self {
+        // An incomplete line is not looked at: it will be, when it is complete.
+        let end = buffer.iter().rposition(|b| *b == b'\n').map_or(0, |p| p + 1);
+        Look {
+            redactor: stream.redactor.clone(),
+            matcher: stream.matcher.clone(),
+            rows: stream.rows.is_some(),
+            buffer: &buffer[..end],
+            shape: None,
+            value: None,
         }
-        let keep = compiled.longest.saturating_sub(1).min(self.kept.len());
-        let done = self.kept.len() - keep;
-        self.kept.drain(..done);
     }
 
-    /// The names of what was found, sorted, each once; never the values.
-    pub fn finish(self) -> Vec<String> {
-        self.found.into_iter().collect()
+    fn finds(&mut self, from: usize, to: usize) -> bool {
+        if self.shape.is_none_or(|s| s.is_some_and(|s| s < from)) {
+            self.shape =
+                Some(self.redactor.rules.interest(self.rows).find_at(self.buffer, from).map(|m| m.start()));
+        }
+        if self.value.is_none_or(|v| v.is_some_and(|v| v < from)) {
+            self.value = Some(self.matcher.first(self.buffer, from));
+        }
+        [self.shape, self.value].into_iter().flatten().flatten().any(|p| p < to)
     }
 }

@@ -1,0 +1,103 @@
+//! The other spellings in which a secret can appear in output. Encoders only.
+
+const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// `%41`-style, everything but unreserved characters; hex in capitals or not.
+pub(super) fn percent(value: &str, capitals: bool) -> String {
+    let mut out = String::new();
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else if capitals {
+            out.push_str(&format!("%{byte:02X}"));
+        } else {
+            out.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    out
+}
+
+/// Undoes `%41`; a stray `%` stays.
+pub(super) fn unpercent(value: &str) -> String {
+    let bytes = value.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let pair = value.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        if let Some(byte) = pair.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            out.push(byte);
+            at += 3;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// What a value shows of itself in the base64 of any longer text: one string for
+/// each of the three ways in which it can lie across the groups of three bytes.
+pub(super) fn base64_cores(value: &[u8]) -> Vec<String> {
+    (0..3usize)
+        .filter_map(|skip| {
+            let rest = value.get(skip..)?;
+            let whole = &rest[..rest.len() / 3 * 3];
+            (whole.len() >= 6).then(|| base64(whole))
+        })
+        .collect()
+}
+
+/// Standard base64 of whole groups of three bytes.
+fn base64(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() / 3 * 4);
+    for group in bytes.chunks_exact(3) {
+        let word = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
+        for shift in [18, 12, 6, 0] {
+            out.push(char::from(STANDARD[(word >> shift & 63) as usize]));
+        }
+    }
+    out
+}
+
+/// Inside a JSON string: `"` as `\"`, a newline as `\n`.
+pub(super) fn json(value: &str) -> String {
+    let quoted = serde_json::Value::from(value).to_string();
+    quoted[1..quoted.len() - 1].to_string()
+}
+
+/// As Windows programs write it when they think in UTF-16.
+pub(super) fn utf16(value: &str) -> Vec<u8> {
+    value.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_goes_there_and_back() {
+        assert_eq!(percent("p@ss:w/ö", true), "p%40ss%3Aw%2F%C3%B6");
+        assert_eq!(percent("p@ss:w/", false), "p%40ss%3aw%2f");
+        assert_eq!(unpercent("p%40ss%3Aw%2F%C3%B6"), "p@ss:w/ö");
+        assert_eq!(unpercent("100%"), "100%");
+        assert_eq!(unpercent("%zz%4"), "%zz%4");
+        assert_eq!(unpercent("%ö"), "%ö");
+    }
+
+    #[test]
+    fn base64_shows_the_core_of_a_value_wherever_it_lies() {
+        assert_eq!(base64(b"abcdef"), "YWJjZGVm");
+        // printf 'user:hunter2hunter2' , then behind `:` and `u:`, through base64(1).
+        let cores = base64_cores(b"hunter2hunter2");
+        for whole in ["aHVudGVyMmh1bnRlcjI=", "Omh1bnRlcjJodW50ZXIy", "dTpodW50ZXIyaHVudGVyMg=="] {
+            assert!(cores.iter().any(|c| whole.contains(c)), "{whole} {cores:?}");
+        }
+        assert!(base64_cores(b"short").is_empty());
+    }
+
+    #[test]
+    fn json_and_utf16() {
+        assert_eq!(json("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+        assert_eq!(utf16("ab"), b"a\0b\0");
+    }
+}
