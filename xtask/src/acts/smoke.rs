@@ -56,7 +56,7 @@ pub fn run(
         if check.ok && check.name.starts_with("GET ") {
             let _ = answering.send(());
         }
-        let check = Check { detail: redactor.text(&check.detail), ..check };
+        let check = Check { detail: redactor.output(&check.detail), ..check };
         let word = if check.ok { "good" } else { "NOT GOOD" };
         log.say(&format!("{}: {word}, {} ms, {}", check.name, check.ms, check.detail));
         told(&check);

@@ -94,7 +94,7 @@ impl RunDir {
 /// The same value with every text in it masked.
 fn masked(redactor: &Redactor, value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(redactor.text(&text)),
+        Value::String(text) => Value::String(redactor.output(&text)),
         Value::Array(items) => items.into_iter().map(|v| masked(redactor, v)).collect(),
         Value::Object(map) => map.into_iter().map(|(k, v)| (k, masked(redactor, v))).collect(),
         other => other,

@@ -255,7 +255,7 @@ impl Exec {
         if let (Some(log), Some(number)) = (&self.log, number) {
             let word = match &ended {
                 Ok((ended, _)) => ended.to_string(),
-                Err(error) => self.redactor.text(&format!("{error:#}")),
+                Err(error) => self.redactor.output(&format!("{error:#}")),
             };
             log.end(number, &word, ms)?;
         }
@@ -287,7 +287,7 @@ impl Exec {
         ms: u64,
     ) -> Result<()> {
         let (Some(log), Some(number)) = (&self.log, number) else { return Ok(()) };
-        log.lines(number, "out", self.redactor.text(stdout).as_bytes());
+        log.lines(number, "out", self.redactor.output(stdout).as_bytes());
         log.lines(number, "err", stderr.as_bytes());
         log.end(number, word, ms)
     }

@@ -93,7 +93,7 @@ impl Session {
 
     /// What is held of stderr, masked, without waiting for more.
     pub fn held_stderr(&mut self) -> String {
-        self.exec.redactor().text(std::mem::take(&mut self.stderr).trim_end())
+        self.exec.redactor().output(std::mem::take(&mut self.stderr).trim_end())
     }
 
     /// What came on stderr since the last call, masked.
@@ -106,7 +106,7 @@ impl Session {
                 Piece::Closed => {}
             }
         }
-        let text = self.exec.redactor().text(self.stderr.trim());
+        let text = self.exec.redactor().output(self.stderr.trim());
         self.stderr.clear();
         text
     }
