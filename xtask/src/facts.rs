@@ -1,8 +1,8 @@
 //! What only the stand can tell, each with its origin: services, mounts,
 //! ports, the database, the worker's app, versions.
 
-use crate::config::Config;
-use crate::error::{Context, Fault, Lane, Result, anyhow};
+use crate::config::{Config, envfile};
+use crate::error::{Fault, Lane, Result, anyhow};
 use crate::stand::Stand;
 use crate::stand::broker::{self, Broker};
 use crate::stand::containers::Container;
@@ -275,12 +275,9 @@ pub fn learn_secrets(stand: &Stand, model: &Model, repo: &Path) -> Result<()> {
     for (key, value) in env.iter().chain(&model.texts()) {
         redactor.learn(key, value);
     }
-    for entry in std::fs::read_dir(repo).with_context(|| format!("list {}", repo.display()))?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name == ".env" || name.starts_with(".env.") {
-            for (key, value) in crate::config::envfile::read(&entry.path()).unwrap_or_default() {
-                redactor.learn(&key, &value);
-            }
+    for name in envfile::names(repo) {
+        for (key, value) in envfile::read(&repo.join(name)).unwrap_or_default() {
+            redactor.learn(&key, &value);
         }
     }
     for (key, value) in std::env::vars() {

@@ -2,6 +2,7 @@
 //! Data services are never named here.
 
 use super::Ctx;
+use crate::config::envfile;
 use crate::error::{Context, Fault, Lane, Result};
 use crate::evidence::records::{ImageBack, ServiceBack, SourceBack};
 use crate::fsx;
@@ -98,22 +99,10 @@ pub fn lay_out(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<()> {
     let store = Store::of(&ctx.config.repo);
     let kept = target.previous.as_ref().map(|p| store.env_dir(&p.rid)).filter(|d| d.exists());
     let from = kept.unwrap_or_else(|| ctx.config.repo.clone());
-    for name in env_files(&from) {
+    for name in envfile::names(&from) {
         copy_file(&from.join(&name), &tree.join(&name))?;
     }
     share(&ctx.config.repo, tree, &ctx.config.rollback.shared_paths)
-}
-
-/// The env files at the top of a directory, by name.
-pub fn env_files(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter(|e| e.file_type().is_ok_and(|t| t.is_file()))
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .filter(|n| {
-            n == ".env" || (n.starts_with(".env.") && !n.ends_with(".example") && !n.ends_with(".sample"))
-        })
-        .collect()
 }
 
 /// Keeps the env files of a release that passed, owner-only.
@@ -121,7 +110,7 @@ pub fn keep_env_files(repo: &Path, store: &Store, rid: &str) -> Result<()> {
     store.of_release(rid)?;
     let dir = store.env_dir(rid);
     fsx::private_dir(&dir)?;
-    for name in env_files(repo) {
+    for name in envfile::names(repo) {
         let bytes = std::fs::read(repo.join(&name)).with_context(|| format!("read {name}"))?;
         fsx::write_atomic(&dir.join(&name), &bytes)?;
     }

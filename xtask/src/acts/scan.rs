@@ -1,7 +1,7 @@
 //! P5: secrets in what is about to be released, and what the image build would
 //! bake in. Findings name file, line and kind, never the value.
 
-use super::{Ctx, code};
+use super::Ctx;
 use crate::error::Result;
 use crate::evidence::records::Finding;
 use crate::lkg::LastKnownGood;
@@ -79,7 +79,7 @@ fn baked_in(repo: &Path) -> Vec<String> {
         .into_iter()
         .map(String::from)
         .collect::<Vec<_>>();
-    suspects.extend(code::env_files(repo));
+    suspects.extend(crate::config::envfile::names(repo));
     suspects.retain(|s| repo.join(s).exists() && !excluded(&ignore, s));
     suspects
 }

@@ -3,6 +3,18 @@
 use crate::error::{Context, Result};
 use std::path::Path;
 
+/// The env files at the top of a directory, by name; templates are not among them.
+pub fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_file()))
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .filter(|n| {
+            n == ".env" || (n.starts_with(".env.") && !n.ends_with(".example") && !n.ends_with(".sample"))
+        })
+        .collect()
+}
+
 /// The pairs of an env file. A line that cannot be read is skipped: the file is
 /// compose's to judge, here it only feeds the list of secrets.
 pub fn read(path: &Path) -> Result<Vec<(String, String)>> {
