@@ -126,8 +126,10 @@ impl Chain {
         checks.that(of("evidence verifies"), || {
             stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
         });
-        checks.that(of("rows"), || before.rows_are_accounted_for(stand, &evidence, &tag, &sessions));
-        checks.that(of("content"), || before.content_is_back(stand, &evidence));
+        checks.that(of("rows"), || {
+            before.rows_are_accounted_for(stand, (&evidence, &evidence), &tag, &sessions)
+        });
+        checks.that(of("content"), || before.content_is_back(stand, &evidence, &evidence));
         checks.that(of("code"), || before.code_is_back(stand, "1", commit, at));
         checks.that(of("data services"), || before.data_services_ran_on(stand, at));
         checks.that(of("checkout"), || before.checkout_untouched(stand, at));
@@ -151,6 +153,7 @@ fn judged(bad: &Bad, evidence: &Evidence) {
     }
     let summary = evidence.json("summary.json");
     assert_eq!(summary["ok"], false, "ok{at}");
+    evidence.summary_is_complete();
     let rollback = &summary["rollback"];
     for (key, want) in [("enabled", "true"), ("performed", "true"), ("verified", "true"), ("lost_rows", "0")]
     {

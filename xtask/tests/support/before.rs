@@ -117,8 +117,8 @@ impl Before {
     /// Every table, property, grant and object of the live database is as it was: own sums over what
     /// was there before, and the state at the fence as the run's sums of the clone have it.
     #[track_caller]
-    pub fn content_is_back(&self, stand: &Stand, evidence: &Evidence) {
-        let at = &evidence.at;
+    pub fn content_is_back(&self, stand: &Stand, release: &Evidence, rollback: &Evidence) {
+        let at = &rollback.at;
         let now = stand.sums(DATABASE, &self.only);
         let differ = differing(&self.sums, &now);
         assert!(differ.is_empty(), "other content than before: {differ:?}{at}");
@@ -126,29 +126,30 @@ impl Before {
         assert!(properties.is_empty(), "properties of the database: {properties:#?}{at}");
         let schema = only_one_has(&self.schema, &stand.schema());
         assert!(schema.is_empty(), "schema: {schema:#?}{at}");
-        let fence = told(&evidence.json("sums_clone.json"));
+        let fence = told(&release.json("sums_clone.json"));
         let first =
             |table| format!("first {}", fence.get(table).unwrap_or_else(|| panic!("no {table}{at}")).0);
         let only = ["devfactory.orders", "ops.heartbeat"].map(|table| (table, first(table)));
         let differ = differing(&fence, &stand.sums(DATABASE, &only));
         assert!(differ.is_empty(), "other content than at the fence: {differ:?}{at}");
-        if evidence.has("sums_restored.json") {
-            let restored = told(&evidence.json("sums_restored.json"));
+        if rollback.has("sums_restored.json") {
+            let restored = told(&rollback.json("sums_restored.json"));
             assert!(differing(&fence, &restored).is_empty(), "the run's own sums differ{at}");
         }
     }
 
     /// Every row acknowledged before the fence is there; what came between fence and swap is in the
-    /// failed database and only there, counted and dumped; what came later is there.
+    /// failed database and only there, counted and dumped; what came later is there. `release` has the
+    /// fence, `rollback` the way back: one run, or two.
     #[track_caller]
     pub fn rows_are_accounted_for(
         &self,
         stand: &Stand,
-        evidence: &Evidence,
+        (release, rollback): (&Evidence, &Evidence),
         tag: &str,
         sessions: &[Session],
     ) {
-        let at = &evidence.at;
+        let at = &rollback.at;
         let live = titles(&stand.psql(&of_tag(tag)));
         let restored = live_oid(stand);
         assert_ne!(restored, self.oid, "the live database is not the clone{at}");
@@ -171,14 +172,20 @@ impl Before {
         assert!(!late.is_empty(), "the writer did not come back between fence and swap{at}");
         let stayed: Vec<_> = late.iter().filter(|t| live.contains(**t)).collect();
         assert!(stayed.is_empty(), "rows of after the fence are live: {stayed:?}{at}");
-        set_aside(stand, evidence, tag, &before.acked, &late);
+        set_aside(stand, (release, rollback), tag, &before.acked, &late);
     }
 }
 
 /// The failed database has them all, its count and its dump say so.
-fn set_aside(stand: &Stand, evidence: &Evidence, tag: &str, early: &[String], late: &[&String]) {
-    let at = &evidence.at;
-    let record = evidence.json("rollback.json");
+fn set_aside(
+    stand: &Stand,
+    (release, rollback): (&Evidence, &Evidence),
+    tag: &str,
+    early: &[String],
+    late: &[&String],
+) {
+    let at = &rollback.at;
+    let record = rollback.json("rollback.json");
     let failed = record["failed_database"].as_str().unwrap_or_else(|| panic!("no failed database{at}"));
     let kept = titles(&stand.psql_closed(failed, &of_tag(tag)));
     let lost: Vec<_> = early.iter().chain(late.iter().copied()).filter(|t| !kept.contains(*t)).collect();
@@ -190,7 +197,7 @@ fn set_aside(stand: &Stand, evidence: &Evidence, tag: &str, early: &[String], la
     assert_eq!(orders["now"].to_string(), count[0], "the count of orders now{at}");
     let since = orders["written_since"].as_u64().unwrap();
     assert!(since >= late.len() as u64, "{since} rows counted, {} were written{at}", late.len());
-    let fence = told(&evidence.json("sums_clone.json"))["devfactory.orders"].0;
+    let fence = told(&release.json("sums_clone.json"))["devfactory.orders"].0;
     assert_eq!(orders["at_fence"].as_u64(), Some(fence), "the count of orders at the fence{at}");
     assert_eq!(record["lost_rows"], 0, "lost rows{at}");
     let dir = stand.repo.join(record["failed_dump"].as_str().unwrap());

@@ -83,4 +83,88 @@ impl Evidence {
         let summary = self.json("summary.json");
         (summary["verdict"].as_str().unwrap().into(), summary["exit_code"].as_u64().unwrap())
     }
+
+    /// Every field that interface.md demands of a summary is there, times as it wants them.
+    #[track_caller]
+    pub fn summary_is_complete(&self) {
+        let summary = self.json("summary.json");
+        for field in FIELDS {
+            let pointer = format!("/{}", field.replace('.', "/"));
+            assert!(summary.pointer(&pointer).is_some(), "the summary has no {field}{}", self.at);
+        }
+        for (list, keys) in LISTS {
+            for entry in summary[list].as_array().unwrap_or_else(|| panic!("{list} is no list{}", self.at)) {
+                for key in keys.split(' ') {
+                    assert!(entry.get(key).is_some(), "{list} has an entry without {key}{}", self.at);
+                }
+            }
+        }
+        let time = regex::Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$").unwrap();
+        for field in ["started", "ended"] {
+            assert!(
+                summary[field].as_str().is_some_and(|t| time.is_match(t)),
+                "{field}: {}{}",
+                summary[field],
+                self.at
+            );
+        }
+        assert_eq!(summary["schema"], 1, "schema{}", self.at);
+        assert!(summary["canon"].as_str().is_some_and(|c| c.contains("v0.1")), "canon{}", self.at);
+        assert_eq!(summary["rid"], self.rid(), "rid{}", self.at);
+        let text = self.text("summary.md") + &self.text("report.html");
+        assert!(text.matches(&self.rid()).count() >= 2, "summary.md and report.html name the run{}", self.at);
+    }
 }
+
+const FIELDS: [&str; 42] = [
+    "schema",
+    "canon",
+    "rid",
+    "ok",
+    "verdict",
+    "exit_code",
+    "state_left",
+    "reason",
+    "started",
+    "ended",
+    "duration_ms",
+    "downtime_ms.expected",
+    "downtime_ms.measured",
+    "operator",
+    "host",
+    "git.head",
+    "git.branch",
+    "git.dirty",
+    "versions.xtask",
+    "versions.docker",
+    "versions.compose",
+    "versions.postgres",
+    "versions.pwsh",
+    "repo",
+    "project",
+    "backup.dir",
+    "backup.engine",
+    "backup.dump",
+    "backup.sha256",
+    "backup.bytes",
+    "backup.proof",
+    "backup.same_device",
+    "rollback.enabled",
+    "rollback.reason",
+    "rollback.performed",
+    "rollback.verified",
+    "rollback.ms",
+    "rollback.db_ms",
+    "rollback.source",
+    "rollback.lost_rows",
+    "rto_ms",
+    "previous",
+];
+const LISTS: [(&str, &str); 6] = [
+    ("gates", "id ok detail"),
+    ("steps", "name status started ms reason log"),
+    ("migrations", "path sha256 ms status"),
+    ("images", "service before after"),
+    ("smoke", "name ok ms detail"),
+    ("waivers", "gate flag reason"),
+];

@@ -2,7 +2,6 @@
 
 use super::process::tool;
 use super::sql::DATABASE;
-use super::world::APPS;
 use super::{Outcome, SOON, Stand, poll};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -72,14 +71,20 @@ impl Stand {
         poll(SOON / 3, gone).unwrap_or_else(|| panic!("sessions are left: {left:?}{at}"));
         let locks = self.psql_on("postgres", "SELECT objid FROM pg_locks WHERE locktype = 'advisory'");
         assert!(locks.is_empty(), "advisory locks are left: {locks:?}{at}");
-        for service in APPS.iter().chain(&["postgres", "redis"]) {
+        let own = [
+            ("api", "uvicorn "),
+            ("beat", " beat "),
+            ("worker", " worker "),
+            ("postgres", "postgres"),
+            ("redis", "redis-server"),
+        ];
+        for (service, own) in own {
             let id = self.container(service);
             let mut left = Vec::new();
             let gone = || {
                 let top = tool("docker", &["top", &id, "-eo", "pid,args"], Path::new("/"), None);
-                let ours =
-                    ["pg_dump", "pg_restore", "psql ", "redis-cli", "probe", "sh -c", "python -", "tar "];
-                left = top.lines().filter(|l| ours.iter().any(|o| l.contains(o))).map(String::from).collect();
+                let theirs = |l: &&str| !(l.contains(own) && !l.contains("psql") || l.contains("ff_test=1"));
+                left = top.lines().skip(1).filter(theirs).map(String::from).collect();
                 left.is_empty().then_some(())
             };
             poll(SOON / 3, gone).unwrap_or_else(|| panic!("processes are left in {service}: {left:?}{at}"));

@@ -6,15 +6,20 @@
 
 pub mod before;
 pub mod evidence;
+pub mod good;
+pub mod held;
 pub mod leftovers;
 pub mod process;
 pub mod sql;
 pub mod stand;
+pub mod table;
+pub mod tamper;
 pub mod world;
 pub mod writer;
 
 pub use evidence::Evidence;
-pub use process::Outcome;
+#[allow(unused_imports)] // as above
+pub use process::{Outcome, Running};
 pub use stand::Stand;
 
 use std::time::{Duration, Instant};

@@ -38,7 +38,8 @@ impl Stand {
         Stand::with(|_| ())
     }
 
-    /// A copy whose checkout is edited before anything else happens to it; the edits are committed.
+    /// A copy whose checkout, env files too, is edited before anything else happens to it; the edits
+    /// are committed.
     pub fn with(edit: impl FnOnce(&Path)) -> Stand {
         let engine = process::program("docker", &["version", "--format", "{{.Server.Version}}"]);
         let answer = process::start(engine, "docker version", None, Duration::from_secs(60)).wait();
@@ -112,13 +113,21 @@ impl Stand {
         self.heard(outcome, &before)
     }
 
+    /// The same with further variables, for this run only.
+    #[track_caller]
+    pub fn run_with(&self, env: &[(&str, &str)], args: &[&str]) -> Outcome {
+        let before = self.rids();
+        let outcome = self.start_in(&self.repo, env, args).wait();
+        self.heard(outcome, &before)
+    }
+
     /// Starts the program on this stand; give what `wait` returns to [`Stand::heard`].
     pub fn start(&self, args: &[&str]) -> Running {
-        self.start_in(&self.repo, args)
+        self.start_in(&self.repo, &[], args)
     }
 
     /// The same for another checkout of the stand.
-    pub fn start_in(&self, repo: &Path, args: &[&str]) -> Running {
+    pub fn start_in(&self, repo: &Path, env: &[(&str, &str)], args: &[&str]) -> Running {
         let mut command = process::program(XTASK, &["--repo"]);
         command.arg(repo).args(args).current_dir("/");
         for (name, _) in std::env::vars_os() {
@@ -127,7 +136,7 @@ impl Stand {
                 command.env_remove(name);
             }
         }
-        command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        command.envs(self.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
         let what = format!("xtask {}", args.join(" "));
         note(&what);
         process::start(command, &what, None, Duration::from_secs(240))

@@ -144,6 +144,47 @@ impl Stand {
     }
 }
 
+impl Stand {
+    /// Everything that a command could change: files of checkout and repository with their times,
+    /// containers, images, volumes, networks, databases, roles, queues, locks.
+    #[track_caller]
+    pub fn everything(&self) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        for entry in walkdir::WalkDir::new(self.repo.parent().unwrap()) {
+            let entry = entry.unwrap();
+            let path = entry.path().display().to_string();
+            if entry.file_type().is_file() && !path.contains("celerybeat-schedule") {
+                let written = entry.metadata().unwrap().modified().unwrap();
+                found.insert(path, format!("{} {written:?}", sha256_file(entry.path()).unwrap().0));
+            } else if entry.file_type().is_dir() {
+                found.insert(path, "directory".into());
+            }
+        }
+        let label = format!("label=com.docker.compose.project={}", self.project);
+        for kind in ["image", "volume", "network"] {
+            let list = tool("docker", &[kind, "ls", "-q", "--filter", &label], Path::new("/"), None);
+            let list = list.lines().collect::<std::collections::BTreeSet<_>>();
+            found.insert(kind.into(), format!("{list:?}"));
+        }
+        let locks = std::fs::read_dir("/tmp/ff-xtask-locks").into_iter().flatten().flatten();
+        let mine =
+            locks.filter(|e| e.file_name().to_string_lossy().starts_with(&format!("{}-", self.project)));
+        found.insert("locks".into(), format!("{:?}", mine.map(|e| e.path()).collect::<Vec<_>>()));
+        let containers = self.containers();
+        found.insert("containers".into(), format!("{containers:?}"));
+        if !containers.is_empty() {
+            let sql = "SELECT datname, oid, datallowconn FROM pg_database ORDER BY 1";
+            found.insert("databases".into(), self.psql_on("postgres", sql).join(" "));
+            found.insert(
+                "roles".into(),
+                self.psql_on("postgres", "SELECT rolname FROM pg_roles ORDER BY 1").join(" "),
+            );
+            found.insert("keys".into(), self.redis(&["KEYS", "ff:*"]).join(" "));
+        }
+        found
+    }
+}
+
 /// The keys of which two maps differ: for assertion messages.
 pub fn differing<V: PartialEq>(a: &BTreeMap<String, V>, b: &BTreeMap<String, V>) -> Vec<String> {
     let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();

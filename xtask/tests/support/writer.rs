@@ -65,6 +65,11 @@ impl Writer {
         self.sessions.lock().unwrap().clone()
     }
 
+    /// The connections until now.
+    pub fn so_far(&self) -> Vec<Session> {
+        self.sessions.lock().unwrap().clone()
+    }
+
     pub fn tag(&self) -> &str {
         &self.tag
     }

@@ -1,0 +1,223 @@
+//! The commands beside `release` on the real engine: what they find, what they
+//! leave behind, and what they refuse.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use support::before::Before;
+use support::leftovers::Kept;
+use support::process::{self, tool};
+use support::stand::XTASK;
+use support::tamper::{CASES, Copy};
+use support::world::differing;
+use support::{Checks, Evidence, SOON, Stand, wait_for};
+
+const KEY: &str = "kZ8rQ2vW5nB9xL3tY7mC4pD6";
+
+#[test]
+fn smoke_backup_and_evidence_say_what_is_so() {
+    let mut checks = Checks::default();
+    // Orders ask for the architect key in this stand.
+    let mut stand = Stand::with(|repo| {
+        let mut file = std::fs::File::options().append(true).open(repo.join(".env.docker")).unwrap();
+        writeln!(file, "FF_ARCHITECT_KEY={KEY}").unwrap();
+    });
+    stand.set("FF_ARCHITECT_KEY", KEY);
+    usage(&stand, &mut checks);
+    let released = stand.run(&["release", "--yes"]).expect(0);
+    let mut kept = Kept::default();
+    kept.passed(stand.evidence(&released).json("fence.json")["clone"].as_str().unwrap());
+    let release = stand.evidence(&released);
+
+    checks.that("smoke, good", || good_smoke(&stand, &kept));
+    let bad = bad_smoke(&stand, &mut checks);
+    let backup = backup(&stand, &kept, &mut checks);
+    checks.that("list and show", || list_and_show(&stand, &[&release, &bad, &backup]));
+    for evidence in [&release, &backup] {
+        for (name, change, word) in CASES {
+            checks.that(format!("verify {}: {name}", evidence.rid()), || {
+                let copy = Copy::of(&stand, evidence);
+                change(&copy);
+                let (code, said) = copy.verify(&stand);
+                assert_eq!(code, 50, "{name} was not found:\n{said}");
+                assert!(said.contains(word), "{name}: no word of `{word}`:\n{said}");
+            });
+        }
+    }
+    edited_summaries(&stand, &release, &bad, &mut checks);
+    checks.that("no secret", || stand.no_secret_anywhere());
+    checks.all_hold();
+}
+
+/// Nothing is touched by what cannot or may not be done.
+fn usage(stand: &Stand, checks: &mut Checks) {
+    checks.that("no stand", || {
+        let empty = tempfile::tempdir().unwrap();
+        let mut command = process::program(XTASK, &["release", "--yes"]);
+        command.current_dir(empty.path()).env_remove("FF_REPO");
+        let outcome = process::start(command, "xtask release beside no stand", None, SOON).wait().expect(2);
+        outcome.says("--repo");
+        assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "something was written there");
+    });
+    for (args, code, word) in [
+        (&["release"] as &[&str], 10, "--yes"),
+        (&["rollback", "--yes"], 10, "nothing to go back to"),
+        (&["release", "--yes", "--skip-backup", "no time"], 2, "--no-rollback"),
+        (&["release", "--yes", "--no-proof", "no time"], 2, "--no-rollback"),
+        (&["release", "--yes", "--skip-migrate", ""], 2, "why"),
+        (&["release", "--yes", "--set", "deploy.soak=3"], 2, "deploy.soak_s"),
+        (&["evidence", "show", "rel_of_nobody"], 2, "rel_of_nobody"),
+        (&["evidence", "verify", "rel_of_nobody"], 2, "rel_of_nobody"),
+    ] {
+        checks.that(format!("refused: {}", args.join(" ")), || {
+            let world = stand.everything();
+            stand.run(args).expect(code).says(word);
+            let differ = differing(&world, &stand.everything());
+            assert!(differ.is_empty(), "{args:?} changed {differ:?}");
+        });
+    }
+}
+
+fn good_smoke(stand: &Stand, kept: &Kept) {
+    let before = Before::of(stand);
+    let outcome = stand.run(&["smoke", "--json"]).expect(0);
+    let evidence = stand.evidence(&outcome);
+    assert!(evidence.rid().starts_with("smk_"), "{}", evidence.rid());
+    assert_eq!(outcome.json()["smoke"].as_array().map(Vec::len), Some(7), "checks{}", outcome.at());
+    assert_eq!(evidence.gates(true), ["S1", "E1", "E2", "E3", "E4"], "gates{}", outcome.at());
+    stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
+    before.containers_untouched(stand, &evidence.at);
+    before.checkout_untouched(stand, &evidence.at);
+    before.last_good_untouched(stand, &evidence.at);
+    stand.nothing_left_over(kept, &outcome);
+}
+
+/// A worker that does not run, and orders that are asked without the key.
+fn bad_smoke(stand: &Stand, checks: &mut Checks) -> Evidence {
+    let red = |evidence: &Evidence| {
+        let all = evidence.json("smoke.json");
+        let red = all["checks"].as_array().unwrap().iter().filter(|c| c["ok"] == false);
+        red.map(|c| c["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    checks.that("smoke, without the key", || {
+        let evidence = stand.evidence(&stand.run_with(&[("FF_ARCHITECT_KEY", "")], &["smoke"]).expect(20));
+        let orders = "GET /api/devfactory/orders/recent?limit=1&include_result=0";
+        assert_eq!(red(&evidence), [orders], "checks that are not good{}", evidence.at);
+    });
+    let worker = stand.container("worker");
+    tool("docker", &["stop", &worker], Path::new("/"), None);
+    let outcome = stand.run(&["smoke", "--json"]).expect(20);
+    tool("docker", &["start", &worker], Path::new("/"), None);
+    let evidence = stand.evidence(&outcome);
+    checks.that("smoke, bad", || {
+        assert_eq!(evidence.verdict(), ("FAIL".into(), 20), "verdict{}", outcome.at());
+        assert_eq!(evidence.gates(false), ["S1"], "gates that are false{}", outcome.at());
+        assert_eq!(red(&evidence), ["worker ping", "worker tasks", "task round trip"], "{}", outcome.at());
+        stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
+    });
+    wait_for("the worker to be back", SOON, || (stand.run(&["smoke"]).code == 0).then_some(()));
+    evidence
+}
+
+fn backup(stand: &Stand, kept: &Kept, checks: &mut Checks) -> Evidence {
+    let before = Before::of(stand);
+    let outcome = stand.run(&["backup", "--json"]).expect(0);
+    let evidence = stand.evidence(&outcome);
+    checks.that("backup", || {
+        assert!(evidence.rid().starts_with("bak_"), "{}", evidence.rid());
+        assert_eq!(
+            evidence.gates(true),
+            ["P1", "P2", "B1", "R0", "E1", "E2", "E3", "E4"],
+            "{}",
+            outcome.at()
+        );
+        assert!(evidence.gates(false).is_empty(), "gates that are false{}", outcome.at());
+        let dir = stand.repo.join(evidence.json("backup.json")["dir"].as_str().unwrap());
+        tool("sha256sum", &["-c", "--quiet", "digest.sha256"], &dir, None);
+        assert_eq!(outcome.json()["backup"]["proof"], "restored and equal", "{}", outcome.at());
+        assert_eq!(evidence.json("proof.json")["tables"], evidence.json("backup.json")["tables"]);
+        before.containers_untouched(stand, &evidence.at);
+        before.checkout_untouched(stand, &evidence.at);
+        before.last_good_untouched(stand, &evidence.at);
+        stand.nothing_left_over(kept, &outcome);
+    });
+    evidence
+}
+
+fn list_and_show(stand: &Stand, known: &[&Evidence]) {
+    let list = stand.run(&["evidence", "list", "--json"]).expect(0).json();
+    let rids: Vec<String> =
+        list.as_array().unwrap().iter().map(|r| r["rid"].as_str().unwrap().into()).collect();
+    let mut wanted = stand.rids();
+    wanted.reverse();
+    assert_eq!(rids, wanted, "runs, newest first");
+    let words = stand.run(&["evidence", "list"]).expect(0);
+    for evidence in known {
+        words.says(&evidence.rid());
+        let (verdict, code) = evidence.verdict();
+        let row = list.as_array().unwrap().iter().find(|r| r["rid"] == evidence.rid()).unwrap();
+        assert_eq!((&row["verdict"], &row["exit_code"]), (&json!(verdict), &json!(code)), "{row}");
+        let show = stand.run(&["evidence", "show", &evidence.rid(), "--json"]).expect(0).json();
+        assert_eq!(show, evidence.json("summary.json"), "show {}", evidence.rid());
+        stand.run(&["evidence", "show", &evidence.rid()]).expect(0).says(&verdict);
+    }
+}
+
+/// Summaries that say something else than the records, with a digest that fits.
+fn edited_summaries(stand: &Stand, release: &Evidence, bad: &Evidence, checks: &mut Checks) {
+    let mut found = |name: &str, evidence: &Evidence, change: &dyn Fn(&Copy)| {
+        checks.that(format!("verify: {name}"), || {
+            let copy = Copy::of(stand, evidence);
+            change(&copy);
+            copy.digest_again();
+            let (code, said) = copy.verify(stand);
+            assert_eq!(code, 50, "{name} was not found:\n{said}");
+        });
+    };
+    found("a FAIL told as a PASS", bad, &|c| {
+        let mut summary = c.json("summary.json");
+        for gate in summary["gates"].as_array_mut().unwrap() {
+            gate["ok"] = true.into();
+        }
+        for (key, value) in [("ok", json!(true)), ("verdict", json!("PASS")), ("exit_code", json!(0))] {
+            summary[key] = value;
+        }
+        std::fs::write(c.dir.join("summary.json"), summary.to_string()).unwrap();
+    });
+    found("a record told otherwise", bad, &|c| {
+        let mut smoke = c.json("smoke.json");
+        smoke["ok"] = true.into();
+        for check in smoke["checks"].as_array_mut().unwrap() {
+            check["ok"] = true.into();
+        }
+        std::fs::write(c.dir.join("smoke.json"), smoke.to_string()).unwrap();
+    });
+    found("the reason of a failure", bad, &|c| c.set("summary.json", "/reason", json!("nothing")));
+    let fields: [(&str, Value); 9] = [
+        ("/ok", json!(false)),
+        ("/state_left", json!("another")),
+        ("/git/head", json!("0000000000000000000000000000000000000000")),
+        ("/operator", json!("somebody")),
+        ("/backup/sha256", json!("00")),
+        ("/migrations/0/sha256", json!("00")),
+        ("/images/0/after", json!("sha256:00")),
+        ("/smoke/0/detail", json!("status 500")),
+        ("/rollback/lost_rows", json!(7)),
+    ];
+    for (pointer, value) in fields {
+        found(&format!("{pointer} of the summary"), release, &|c| {
+            c.set("summary.json", pointer, value.clone())
+        });
+    }
+    found("a gate's detail", release, &|c| c.set("summary.json", "/gates/0/detail", json!("x")));
+    checks.that("verify: a backup that was pruned is no fault", || {
+        let copy = Copy::of(stand, release);
+        std::fs::remove_dir_all(copy.backup()).unwrap();
+        std::fs::write(copy.dir.join("pruned.json"), "{}\n").unwrap();
+        let (code, said) = copy.verify(stand);
+        assert_eq!(code, 0, "a pruned backup:\n{said}");
+    });
+}

@@ -1,0 +1,155 @@
+//! One writer on a stand, whoever the second one is; and an operator who says
+//! stop while nothing was changed yet.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::path::Path;
+use support::before::Before;
+use support::held::Held;
+use support::leftovers::Kept;
+use support::process::tool;
+use support::stand::EVIDENCE;
+use support::{Checks, Running, SOON, Stand, wait_for};
+
+/// A release that waits in its backup, because somebody holds a table.
+fn waiting_in_backup(stand: &Stand, rid: &str) -> (Held, Running) {
+    let held = stand.hold(
+        "foxproflow",
+        "ff-test-holder",
+        "BEGIN; LOCK TABLE app.attachments IN ACCESS EXCLUSIVE MODE",
+    );
+    let running = stand.start(&["release", "--yes", "--rid", rid]);
+    let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
+    wait_for("the release to begin its dump", SOON, || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.contains("\"act\":\"dump\"").then_some(())
+    });
+    let waiting =
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'";
+    wait_for("pg_dump to wait for the table", SOON, || stand.psql(waiting).pop());
+    (held, running)
+}
+
+#[test]
+fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
+    let mut checks = Checks::default();
+    let mut stand = Stand::new();
+    stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
+    let first = stand.run(&["release", "--yes"]).expect(0);
+    let mut kept = Kept::default();
+    kept.passed(stand.evidence(&first).json("fence.json")["clone"].as_str().unwrap());
+    let before = Before::of(&stand);
+
+    let (held, running) = waiting_in_backup(&stand, "rel_that_waits");
+    let who = ["rel_that_waits", "тест-оператор", "release", "backup", "since"];
+    for args in [&["release", "--yes"] as &[&str], &["rollback", "--yes"], &["backup"]] {
+        checks.that(format!("{args:?} beside a release"), || {
+            let rids = stand.rids();
+            let refused = stand.run(args).expect(11);
+            who.iter().for_each(|word| refused.says(word));
+            assert_eq!(stand.rids(), rids, "a run that did not begin left evidence{}", refused.at());
+        });
+    }
+    checks.that("from another clone and another worktree", || {
+        let clone = stand.repo.with_file_name("another clone");
+        tool("git", &["clone", "-q", ".", &clone.display().to_string()], &stand.repo, None);
+        let tree = stand.repo.with_file_name("B-dev");
+        stand.git(&["worktree", "add", "-q", "--detach", &tree.display().to_string()]);
+        for place in [&clone, &tree] {
+            for file in [".env", ".env.docker"] {
+                std::fs::copy(stand.repo.join(file), place.join(file)).unwrap();
+            }
+            let refused =
+                stand.heard(stand.start_in(place, &[], &["release", "--yes"]).wait(), &stand.rids());
+            let refused = refused.expect(11);
+            who.iter().for_each(|word| refused.says(word));
+            let left = place.join("ops/_local").exists();
+            assert!(!left, "something was left in {}{}", place.display(), refused.at());
+        }
+        stand.git(&["worktree", "remove", "--force", &tree.display().to_string()]);
+        std::fs::remove_dir_all(&clone).unwrap();
+    });
+    checks.that("status names the writer", || {
+        let status = stand.run(&["status", "--json"]).expect(0).json();
+        assert_eq!(status["lock"]["rid"], "rel_that_waits", "{status:#}");
+        assert_eq!(status["lock"]["step"], "backup", "{status:#}");
+        assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "{status:#}");
+    });
+    checks.that("smoke needs no lock", || {
+        stand.run(&["smoke"]).expect(0);
+    });
+
+    running.signal("INT");
+    let rids: Vec<String> = stand.rids().into_iter().filter(|r| r != "rel_that_waits").collect();
+    let stopped = stand.heard(running.wait(), &rids);
+    drop(held);
+    checks.that("Ctrl-C in the backup", || {
+        let stopped = stopped.clone().expect(130);
+        let evidence = stand.evidence(&stopped);
+        let at = &evidence.at;
+        assert_eq!(evidence.verdict(), ("FAIL".into(), 130), "verdict{at}");
+        assert!(evidence.gates(false).contains(&"B1".to_string()), "B1 is true{at}");
+        assert_eq!(evidence.json("summary.json")["state_left"], "unchanged", "state_left{at}");
+        assert!(evidence.requests().is_empty(), "a request because the operator said stop{at}");
+        before.containers_untouched(&stand, at);
+        before.checkout_untouched(&stand, at);
+        before.last_good_untouched(&stand, at);
+        stand.runs_version("1");
+        stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
+        let status = stand.run(&["status", "--json"]).expect(0).json();
+        assert_eq!(
+            status["interrupted"].as_array().map(Vec::len),
+            Some(0),
+            "something is open: {status:#}{at}"
+        );
+        assert_eq!(status["lock"], serde_json::Value::Null, "the lock is held: {status:#}{at}");
+    });
+    checks.that("Ctrl-C: leftovers", || stand.nothing_left_over(&kept, &stopped));
+    from_another_machine(&stand, &kept, &mut checks);
+    a_table_that_stays_locked(&stand, &kept, &before, &mut checks);
+    checks.that("no secret", || stand.no_secret_anywhere());
+    checks.all_hold();
+}
+
+/// The database half of the lock holds where the file half cannot: its holder is somewhere else.
+fn from_another_machine(stand: &Stand, kept: &Kept, checks: &mut Checks) {
+    let locks = stand.repo.join(EVIDENCE).join("rel_that_waits/charter.json");
+    let charter: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(locks).unwrap()).unwrap();
+    assert!(Path::new(charter["lock"]["file"].as_str().unwrap()).exists(), "{charter}");
+    // The key is part of the protocol between machines: "FFXTASK" as ASCII.
+    let lock = format!("SELECT pg_advisory_lock({})", 0x0046_4658_5441_534b_i64);
+    let held = stand.hold("postgres", "ffxlock rel_far smoke anna@elsewhere", &lock);
+    let refused = stand.run(&["release", "--yes"]);
+    checks.that("a writer on another machine", || {
+        let refused = refused.clone().expect(11);
+        refused.says("anna@elsewhere");
+        refused.says("rel_far");
+    });
+    drop(held);
+    checks.that("a writer on another machine: leftovers", || stand.nothing_left_over(kept, &refused));
+}
+
+/// B1 is false when the dump cannot be made: the stand is untouched.
+fn a_table_that_stays_locked(stand: &Stand, kept: &Kept, before: &Before, checks: &mut Checks) {
+    let held = stand.hold(
+        "foxproflow",
+        "ff-test-holder",
+        "BEGIN; LOCK TABLE app.attachments IN ACCESS EXCLUSIVE MODE",
+    );
+    let outcome = stand.run_with(&[("FF_BACKUP_LOCK_WAIT_S", "1")], &["release", "--yes"]);
+    drop(held);
+    checks.that("a dump that cannot be made", || {
+        let evidence = stand.evidence(&outcome.clone().expect(20));
+        let at = &evidence.at;
+        assert_eq!(evidence.verdict(), ("FAIL".into(), 20), "verdict{at}");
+        let no = evidence.gates(false);
+        assert_eq!(no, ["B1", "B2", "R0", "M1", "D1", "S1", "E2"], "gates that are false{at}");
+        let requests = evidence.requests();
+        assert!(requests.len() == 1, "requests: {requests:?}{at}");
+        assert!(requests[0].1.contains("timeout"), "the cause: {}{at}", requests[0].1);
+        before.containers_untouched(stand, at);
+        before.last_good_untouched(stand, at);
+    });
+    checks.that("a dump that cannot be made: leftovers", || stand.nothing_left_over(kept, &outcome));
+}
