@@ -1,3 +1,5 @@
+//! The layers of the configuration, and its errors.
+
 use super::*;
 use crate::error::{Exit, fault_of};
 

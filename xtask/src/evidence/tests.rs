@@ -1,3 +1,5 @@
+//! The run directory: names, masking, journal, digest, verdict.
+
 use super::*;
 use crate::error::fault_of;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Processes: streams, deadlines, groups, interrupts, logs, sessions.
+
 use super::*;
 
 fn exec() -> Exec {
