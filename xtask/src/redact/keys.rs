@@ -50,6 +50,11 @@ static DESCRIBES: Words = words!(
 );
 /// A first word that turns the name into a question or its opposite.
 static QUESTIONS: Words = words!("no has is use with without require max");
+/// Values of `AUTH` that say how, not what.
+const WAYS_TO_PROVE: [&str; 14] = [
+    "on", "off", "yes", "no", "basic", "plain", "login", "cram-md5", "xoauth2", "trust", "peer", "ident", "md5",
+    "scram-sha-256",
+];
 
 /// Judges names; knows the extra ones of the configuration.
 #[derive(Default)]
@@ -73,12 +78,18 @@ impl Keys {
         if matches!(key, "PWD" | "OLDPWD") {
             return false;
         }
+        if whole.starts_with("x_") && key.starts_with(['x', 'X']) && whole.ends_with("_key") {
+            // A header made to carry one, but for those that name something.
+            return !["idempotency", "cache", "routing", "surrogate"].iter().any(|w| whole.contains(w));
+        }
         let words = words(key.rsplit('.').next().unwrap_or_default());
         let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
         if words.len() > 1 && (DESCRIBES.contains(last.as_str()) || QUESTIONS.contains(first.as_str())) {
             return false;
         }
-        words.iter().any(|w| is_secret_word(w))
+        // `REDISCLI_AUTH`, but not `POSTGRES_HOST_AUTH_METHOD` or `author`.
+        last == "auth"
+            || words.iter().any(|w| is_secret_word(w))
             || words
                 .windows(2)
                 .any(|w| KINDS_OF_KEY.contains(w[0].as_str()) && matches!(&*w[1], "key" | "keys"))
@@ -86,8 +97,14 @@ impl Keys {
 }
 
 /// What the finder of keys looks for: every sensitive name holds one of these.
-pub(super) const FINDER: &str = "pass|pwd|dsn|jwt|cookie|authorization|bearer|salt|pepper|private|secret|\
+pub(super) const FINDER: &str = "pass|pwd|dsn|jwt|cookie|auth|bearer|salt|pepper|private|secret|\
                                  credential|token|key|masterauth|(?-i:пароль|Пароль|ПАРОЛЬ|токен|Токен|ТОКЕН)";
+
+/// Does this value of a key only name a way to prove who one is?
+pub(super) fn names_a_way(key: &str, value: &[u8]) -> bool {
+    let ends = key.len() >= 4 && key.is_char_boundary(key.len() - 4) && key[key.len() - 4..].eq_ignore_ascii_case("auth");
+    ends && WAYS_TO_PROVE.iter().any(|w| value.trim_ascii().eq_ignore_ascii_case(w.as_bytes()))
+}
 
 fn is_secret_word(word: &str) -> bool {
     WHOLE.contains(word)
@@ -138,7 +155,7 @@ mod tests {
              API-KEY apikey x-api-key OPENAI_API_KEY2 FF_ARCHITECT_KEY X-FF-Architect-Key PRIVATE_KEY \
              GOOGLE_CREDENTIALS aws_secret_access_key SENTRY_DSN Authorization Set-Cookie \
              spring.datasource.password JWT passphrase APIKey PASSWORD_HASH AccountKey PASSWORD1 пароль \
-             FERNET_KEY PII_SALT private";
+             FERNET_KEY PII_SALT private AUTH REDISCLI_AUTH redis.auth X-FF-Key x-any-thing-key";
         for key in keys.split_whitespace() {
             assert!(Keys::default().is_sensitive(key), "{key}");
         }
@@ -150,7 +167,8 @@ mod tests {
              total_tokens ACCESS_TOKEN_EXPIRE_MINUTES password_encryption PRIMARY_KEY foreign_key \
              KEYBOARD key author compass bypass secretary TOKENIZERS_PARALLELISM token.json secrets.py \
              password-stdin no-password has_password PRIVATE_IP SSH_AUTH_SOCK KeyError monkey passed \
-             secret_name cookie_domain";
+             secret_name cookie_domain POSTGRES_HOST_AUTH_METHOD AUTHOR require_auth OAUTHLIB \
+             X-Idempotency-Key auth_type x_key_y";
         for key in keys.split_whitespace() {
             assert!(!Keys::default().is_sensitive(key), "{key}");
         }

@@ -21,7 +21,7 @@ fn strong_weak_and_not_sensitive() {
         ("A_TOKEN", "${OTHER}", Learned::NotSensitive),
         ("A_TOKEN", "true", Learned::NotSensitive),
         ("POSTGRES_USER", "Zx81-qqTTr", Learned::NotSensitive),
-        ("PWD", "/work/main", Learned::NotSensitive),
+        ("PWD", "/srv/main", Learned::NotSensitive),
         ("DATABASE_URL", "postgres://u:¦Qw12-er34@h/d", Learned::Strong),
         ("DATABASE_URL", "postgres://u:¦pw@h/d", Learned::Weak),
         ("DATABASE_URL", "postgres://u@h/d", Learned::NotSensitive),

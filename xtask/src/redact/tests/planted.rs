@@ -73,7 +73,7 @@ fn planted() -> Vec<(String, String)> {
         ("$env:POSTGRES_PASSWORD = \"{}\"", WEAK),
         ("\"keys\": {\"secret\": [\"{}\"]}", WEAK),
         ("пароль: {}", WEAK),
-        ("{\"auths\":{\"ghcr.io\":{\"auth\":\"{}\"}}}", "dXNlcjpwYXNz"),
+        ("{\"auths\":{\"images.example\":{\"auth\":\"{}\"}}}", "dXNlcjpwYXNz"),
         ("client_inn={}", "7707083893"),
         ("{}", "POL-123456"),
         // URLs
@@ -171,7 +171,7 @@ fn harmless_text_stays_as_it_is() {
         "use_token: false",
         "total_tokens=123",
         "POSTGRES_PASSWORD_FILE=/run/secrets/db",
-        "PWD=/work/main",
+        "PWD=/srv/main",
         "author=someone",
         "monkey=see",
         "CREATE TABLE t (password text NOT NULL, token text)",

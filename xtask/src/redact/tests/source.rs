@@ -108,7 +108,7 @@ fn placeholders_lookups_code_and_documents_are_no_findings() {
         "MAX_TOKENS=4096",
         "Token: \"#d8dee9\"",
         "access_token = \"access-token\"",
-        "PWD=/work/main1",
+        "PWD=/srv/main1",
         "\"AWS::IAM::AccessKey\": \"62d91b17309e76c8\"",
         "postgresql://user:password@host/db",
         "postgresql://app:${PW}@host/db",
