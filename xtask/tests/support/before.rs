@@ -73,10 +73,15 @@ impl Before {
     /// The operator's working tree, index, HEAD, refs and stash are as they were.
     #[track_caller]
     pub fn checkout_untouched(&self, stand: &Stand, at: &str) {
-        let now = stand.checkout();
-        let differ = differing(&self.checkout, &now);
+        let differ = self.checkout_differs(stand);
         assert!(differ.is_empty(), "the operator's checkout was touched: {differ:?}{at}");
         assert_eq!(stand.git(&["for-each-ref"]), self.refs, "refs{at}");
+    }
+
+    /// What differs in working tree, index, HEAD and stash.
+    #[track_caller]
+    pub fn checkout_differs(&self, stand: &Stand) -> Vec<String> {
+        differing(&self.checkout, &stand.checkout())
     }
 
     /// The last known good release is the one that it was.

@@ -111,7 +111,8 @@ fn line(name: &str, from: &str) -> String {
 pub fn psql_args(container: &str, database: &str, app: &str) -> Vec<String> {
     let pins = format!("PGOPTIONS={PINS}");
     let app = format!("PGAPPNAME={app}");
-    let words =
-        ["exec", "-i", "-e", &pins, "-e", &app, container, "psql", "-X", "-q", "-A", "-t", "-U", USER];
-    words.into_iter().chain(["-d", database]).map(String::from).collect()
+    let docker = ["exec", "-i", "-e", &pins, "-e", &app, container];
+    // By its variable it is told from the program's own.
+    let psql = ["psql", "-v", "ff_test=1", "-X", "-q", "-A", "-t", "-U", USER, "-d", database];
+    docker.into_iter().chain(psql).map(String::from).collect()
 }

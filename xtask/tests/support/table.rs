@@ -42,7 +42,9 @@ const RELEASE: [Row; 43] = [
     }),
     (&["B1"], "not read back", |c| c.set("backup.json", "/verified", json!(false))),
     (&["B1"], "another digest", |c| c.set("backup.json", "/digest_sha256", json!("00"))),
-    (&["B1", "E2"], "the digest's copy is not it", |c| Copy::flip(&c.dir.join("backup_digest.sha256"))),
+    (&["B1", "E2"], "the digest's copy is not it", |c| {
+        std::fs::write(c.dir.join("backup_digest.sha256"), "00  db.dump\n").unwrap();
+    }),
     (&["B2"], "the build failed", |c| c.set("images.json", "/ok", json!(false))),
     (&["B2"], "no image", |c| c.set("images.json", "/images/0/after", json!(null))),
     (&["R0"], "the copy differs", |c| c.set("proof.json", "/equal", json!(false))),
