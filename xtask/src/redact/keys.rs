@@ -52,7 +52,19 @@ static DESCRIBES: Words = words!(
 static QUESTIONS: Words = words!("no has is use with without require max");
 /// Values of `AUTH` that say how, not what.
 const WAYS_TO_PROVE: [&str; 14] = [
-    "on", "off", "yes", "no", "basic", "plain", "login", "cram-md5", "xoauth2", "trust", "peer", "ident", "md5",
+    "on",
+    "off",
+    "yes",
+    "no",
+    "basic",
+    "plain",
+    "login",
+    "cram-md5",
+    "xoauth2",
+    "trust",
+    "peer",
+    "ident",
+    "md5",
     "scram-sha-256",
 ];
 
@@ -102,7 +114,9 @@ pub(super) const FINDER: &str = "pass|pwd|dsn|jwt|cookie|auth|bearer|salt|pepper
 
 /// Does this value of a key only name a way to prove who one is?
 pub(super) fn names_a_way(key: &str, value: &[u8]) -> bool {
-    let ends = key.len() >= 4 && key.is_char_boundary(key.len() - 4) && key[key.len() - 4..].eq_ignore_ascii_case("auth");
+    let ends = key.len() >= 4
+        && key.is_char_boundary(key.len() - 4)
+        && key[key.len() - 4..].eq_ignore_ascii_case("auth");
     ends && WAYS_TO_PROVE.iter().any(|w| value.trim_ascii().eq_ignore_ascii_case(w.as_bytes()))
 }
 

@@ -3,7 +3,7 @@
 use super::rows::CUT;
 use super::rules::Rules;
 use super::values::Matcher;
-use super::{positions, shapes, urls};
+use super::{json, positions, prefix, quotes, shapes, urls};
 use regex::bytes::Regex;
 use std::sync::LazyLock;
 
@@ -14,14 +14,43 @@ pub(super) struct Span {
     pub(super) end: usize,
     rank: u8,
     label: String,
+    /// Around the mask of a value of JSON that is no text: it becomes one.
+    quote: String,
 }
 
 impl Span {
     pub(super) fn mask(&self) -> String {
+        let quote = &self.quote;
         match (self.rank, self.label.as_str()) {
             (ROWS, _) => CUT.to_string(),
-            (_, "") => "***".to_string(),
-            (_, label) => format!("***{label}***"),
+            (_, "") => format!("{quote}***{quote}"),
+            (_, label) => format!("{quote}***{label}***{quote}"),
+        }
+    }
+
+    /// A part of it, under the same name.
+    pub(super) fn part(&self, start: usize, end: usize) -> Span {
+        Span { start, end, label: self.label.clone(), quote: String::new(), rank: self.rank }
+    }
+
+    /// Keeps a document of JSON one: a number becomes a text, an escape stays whole.
+    fn fit(&mut self, line: &[u8]) {
+        let (before, value) = (&line[..self.start], &line[self.start..self.end]);
+        if json::is_number(value) {
+            let before = before.trim_ascii_end();
+            let named = before.strip_suffix(b":").and_then(|b| b.trim_ascii_end().strip_suffix(b"\""));
+            let document = line.first().is_some_and(|b| b"{[".contains(b));
+            let listed = document && before.ends_with(b"[") && !quotes::inside(before);
+            let ends = line[self.end..].trim_ascii_start().first().is_none_or(|b| b",]}".contains(b));
+            self.quote = match named {
+                _ if !ends => String::new(),
+                Some(name) => "\\".repeat(quotes::run(name)) + "\"",
+                None if listed => "\"".into(),
+                None => String::new(),
+            };
+        } else if quotes::run(before) % 2 == 1 {
+            // `\n` and a value: the mask must not become the letter of the escape.
+            self.start -= 1;
         }
     }
 }
@@ -43,8 +72,9 @@ const ROWS: u8 = 3;
 /// does not end in it. `whole`: the text begins where the line begins.
 pub(super) fn secrets(line: &[u8], whole: bool, rules: &Rules, matcher: &Matcher) -> (Vec<Span>, bool) {
     let mut spans = Vec::new();
-    let mut add =
-        |start, end, rank, label: &str| spans.push(Span { start, end, rank, label: label.to_string() });
+    let mut add = |start, end, rank, label: &str| {
+        spans.push(Span { start, end, rank, label: label.to_string(), quote: String::new() })
+    };
     for (start, end, keys) in matcher.find(line) {
         add(start, end, KNOWN, keys.first().map_or("", String::as_str));
     }
@@ -63,11 +93,21 @@ pub(super) fn secrets(line: &[u8], whole: bool, rules: &Rules, matcher: &Matcher
             .filter(|m| !m.is_empty())
             .for_each(|m| add(m.start(), m.end(), SHAPE, "pattern"));
     }
-    let bare = urls::secrets(line).into_iter().chain(shapes::headers(line));
+    let bare = urls::secrets(line).into_iter().chain(shapes::headers(line)).chain(shapes::options(line));
     for (start, end) in bare.chain(positions::values(line, rules, whole)) {
         add(start, end, POSITION, "");
     }
-    (disjoint(spans), key_open)
+    if !spans.is_empty() && whole {
+        let skip = prefix::length(line);
+        if let Some(texts) = json::texts(&line[skip..]) {
+            let texts: Vec<_> = texts.iter().map(|t| (skip + t.0, skip + t.1)).collect();
+            spans = json::fit(line, spans, &texts);
+            key_open = false;
+        }
+    }
+    spans.iter_mut().for_each(|s| s.fit(line));
+    let spans = disjoint(spans);
+    (spans, key_open)
 }
 
 /// Adds the cuts of row values.
@@ -75,7 +115,13 @@ pub(super) fn with_rows(mut spans: Vec<Span>, rows: &[(usize, usize)]) -> Vec<Sp
     if rows.is_empty() {
         return spans;
     }
-    let cut = |r: &(usize, usize)| Span { start: r.0, end: r.1, rank: ROWS, label: String::new() };
+    let cut = |r: &(usize, usize)| Span {
+        start: r.0,
+        end: r.1,
+        rank: ROWS,
+        label: String::new(),
+        quote: String::new(),
+    };
     spans.extend(rows.iter().map(cut));
     disjoint(spans)
 }
@@ -87,6 +133,9 @@ fn disjoint(mut spans: Vec<Span>) -> Vec<Span> {
         match out.last_mut() {
             Some(last) if span.start < last.end => {
                 last.end = last.end.max(span.end);
+                if last.quote.is_empty() {
+                    last.quote = span.quote;
+                }
                 if span.rank > last.rank {
                     (last.rank, last.label) = (span.rank, span.label);
                 }

@@ -105,8 +105,8 @@ pub(super) fn judge(name: &str, value: &str) -> Option<bool> {
     let classes = has(u8::is_ascii_lowercase)
         + has(u8::is_ascii_uppercase)
         + has(u8::is_ascii_digit)
-        + has(u8::is_ascii_punctuation);
-    let names_itself = ["password", "passwd", "secret", "token", "apikey", "api_key", "api-key"]
+        + has(|b| b.is_ascii_punctuation() && !b"-_.".contains(b));
+    let names_itself = ["password", "passwd", "secret", "s3cret", "token", "apikey", "api_key", "api-key"]
         .iter()
         .any(|w| lower.contains(w));
     let hard = value.len() >= 6 && classes >= 2 + usize::from(names_itself);

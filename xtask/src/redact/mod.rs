@@ -7,14 +7,18 @@
 //!
 //! Known values are masked wherever they occur, in all spellings of [`values`];
 //! shapes (tokens, private keys, URLs) and positions (`key=value`) without being
-//! known. Here live no I/O and no knowledge of docker, evidence or steps.
+//! known. Here live no I/O, but for one look whether a value is a directory, and no
+//! knowledge of docker, evidence or steps.
 
 mod encode;
+mod json;
 mod keys;
 mod line;
 mod literal;
 mod positions;
 mod prefix;
+mod quotes;
+mod reference;
 mod rows;
 mod rows_text;
 mod rules;
@@ -31,9 +35,8 @@ pub use scanner::Scanner;
 pub use source::{SecretFinding, scan_text};
 pub use stream::Stream;
 
-use regex::bytes;
 use rules::Rules;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use values::{Matcher, Values};
 
 /// What became of a key and its value.
@@ -146,38 +149,6 @@ impl Redactor {
 fn regex(expression: &str) -> regex::bytes::Regex {
     let built = regex::bytes::RegexBuilder::new(expression).unicode(false).build();
     built.unwrap_or_else(|why| panic!("{why}"))
-}
-
-/// The name of a value that stands elsewhere, or the place of one to come: `${X}`,
-/// `${A-${B-}}`, `$X`, `$(cat f)`, `%(x)s`, `{x}`, `<x>`, `__GENERATE__`.
-fn is_reference(value: &[u8]) -> bool {
-    static WHOLE: LazyLock<bytes::Regex> = LazyLock::new(|| {
-        regex(
-            r"\A(?:\$(?:env:)?[A-Za-z_][A-Za-z0-9_]*|\$\(.*|\$\{\{.*|\$[0-9@*#?]|%\([A-Za-z0-9_.]+\)s|%[A-Za-z_][A-Za-z0-9_]*%|\{\{.*\}\}|\{[A-Za-z_][A-Za-z0-9_.!:\[\]]*\}|<[A-Za-z][A-Za-z0-9 _-]*>|__[A-Z0-9_]+__)\z",
-        )
-    });
-    let value = value.trim_ascii();
-    WHOLE.is_match(value) || variable(value).is_some_and(|v| v.default.is_empty() || is_reference(v.default))
-}
-
-/// `${NAME:-default}`, which is all of the value.
-struct Variable<'t> {
-    name: &'t [u8],
-    default: &'t [u8],
-}
-
-/// The variable that a text is, from its dollar to its last brace.
-fn variable(text: &[u8]) -> Option<Variable<'_>> {
-    let inner = text.strip_prefix(b"${")?.strip_suffix(b"}")?;
-    let length = inner.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
-    let (name, rest) = inner.split_at(length);
-    let default = match rest.strip_prefix(b":").unwrap_or(rest) {
-        [b'-' | b'=', default @ ..] => default,
-        // A message, another value in its place, the end of the name.
-        _ => b"",
-    };
-    let balanced = inner.windows(2).filter(|w| w == b"${").count() == inner.iter().filter(|b| **b == b'}').count();
-    (length > 0 && balanced).then_some(Variable { name, default })
 }
 
 /// Nothing that hides a secret: empty, a variable, a truth, masked already.

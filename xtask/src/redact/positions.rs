@@ -3,13 +3,15 @@
 //! whatever it is; this is what protects short and common passwords.
 
 use super::line::begins_with_mark;
+use super::reference::{defaults, is_reference, variable};
 use super::rules::Rules;
-use super::{is_blank, prefix};
+use super::{is_blank, keys, prefix, quotes};
 
 /// Ranges of the values of sensitive keys in one line. `whole` says that the
 /// text begins where the line begins.
 pub(super) fn values(line: &[u8], rules: &Rules, whole: bool) -> Vec<(usize, usize)> {
-    find(line, rules, whole).into_iter().map(|(_, value)| value).collect()
+    let values = find(line, rules, whole).into_iter().map(|(_, value)| value);
+    values.chain(defaults(line, &rules.keys)).collect()
 }
 
 /// Key and value of every position, for learning what stands inside a longer text.
@@ -44,6 +46,10 @@ fn value_of(line: &[u8], start: usize, end: usize, rules: &Rules, whole: bool) -
     }
     let flag = word.starts_with('-');
     let before = &line[..start];
+    // The name in `${NAME:-default}`: `defaults` sees to it.
+    if before.ends_with(b"${") {
+        return None;
+    }
     let closing = closing_quote(&line[end..]);
     let mut at = end + closing;
     let gap = blanks(&line[at..]);
@@ -59,7 +65,8 @@ fn value_of(line: &[u8], start: usize, end: usize, rules: &Rules, whole: bool) -
         Some(b':') if rest.get(1) == Some(&b'=') => at += 2,
         Some(b':') if rest.get(1) != Some(&b':') => {
             // `weak secrets: A` and `PASS: smoke` are prose; `image/app-secret:1.2` is a tag.
-            let plural = ["pass", "secrets", "passwords", "credentials", "cookies"].contains(&lower.as_str());
+            let plural =
+                ["pass", "auth", "secrets", "passwords", "credentials", "cookies"].contains(&lower.as_str());
             let prose = !quoted && (plural || in_path(before));
             if prose {
                 return None;
@@ -68,7 +75,12 @@ fn value_of(line: &[u8], start: usize, end: usize, rules: &Rules, whole: bool) -
             at += 1;
         }
         Some(b',') if flag && quoted => at += 1,
-        Some(b'\'') if gap > 0 && !quoted && lower == "password" => {}
+        Some(b'\'') if gap > 0 && !quoted && lower == "password" => {
+            // A literal of SQL, where a quote is doubled.
+            let literal = (at + 1, at + 1 + quotes::sql(&line[at + 1..]));
+            let value = &line[literal.0..literal.1];
+            return (!is_blank(value) && !is_reference(value)).then_some(literal);
+        }
         Some(_) if gap > 0 && (flag || (!quoted && directive)) => {
             if rest.first() == Some(&b'-') {
                 return None;
@@ -83,36 +95,42 @@ fn value_of(line: &[u8], start: usize, end: usize, rules: &Rules, whole: bool) -
     let start = start + scheme(&line[start..end]);
     let value = &line[start..end];
     // `pass=3 fail=0` counts tests.
-    let harmless = is_blank(value) || (lower == "pass" && value.iter().all(u8::is_ascii_digit));
+    let counts = lower == "pass" && value.iter().all(u8::is_ascii_digit);
+    let harmless = is_blank(value) || is_reference(value) || counts || keys::names_a_way(key, value);
     (!harmless).then_some((start, end))
 }
 
 /// Where the value that begins at `at` lies, without its quotes.
-fn extent(line: &[u8], at: usize, first: bool, colon: bool, open: Option<u8>) -> Option<(usize, usize)> {
+fn extent(
+    line: &[u8],
+    at: usize,
+    first: bool,
+    colon: bool,
+    open: Option<(u8, usize)>,
+) -> Option<(usize, usize)> {
     let rest = &line[at..];
     // b'..', r"..", f'..'
     let letter = usize::from(rest.len() > 1 && b"bBrRuUfF".contains(&rest[0]) && b"\"'".contains(&rest[1]));
-    match &rest[letter..] {
-        [b'\\', quote @ (b'"' | b'\''), inner @ ..] => {
-            let from = at + letter + 2;
-            let close = [b'\\', *quote];
-            let stop = inner.windows(2).position(|w| w == close).unwrap_or(inner.len());
-            Some((from, from + stop))
-        }
+    let level = quotes::level(&rest[letter..]);
+    match &rest[letter + level..] {
         [quote @ (b'"' | b'\''), inner @ ..] => {
-            let from = at + letter + 1;
-            Some((from, from + closes(inner, *quote).unwrap_or(inner.len())))
+            // In a text its own closing quote opens nothing: `"PGPASSWORD=","next"`.
+            if letter == 0 && level == 0 && quotes::is_closing(line, at, open) {
+                return None;
+            }
+            let from = at + letter + level + 1;
+            Some((from, from + quotes::end(inner, *quote, level)))
         }
         [b'{', ..] | [] => None,
         marked if begins_with_mark(marked) => None,
-        [b'[', inner @ ..] => {
+        [b'[', inner @ ..] if level == 0 => {
             let objects = inner.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
-            let stop = inner.iter().position(|b| *b == b']').unwrap_or(inner.len());
+            let stop = quotes::bracket(inner);
             // From the first item to the last, inside the outermost quotes.
             let edge = |b: &&u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'\\');
             let start = inner[..stop].iter().take_while(edge).count();
             let end = stop - inner[start..stop].iter().rev().take_while(edge).count();
-            (!objects).then_some((at + 1 + start, at + 1 + end))
+            (!objects && start < end).then_some((at + 1 + start, at + 1 + end))
         }
         _ => {
             let end = at + bare(rest, first, colon, open);
@@ -128,10 +146,29 @@ fn extent(line: &[u8], at: usize, first: bool, colon: bool, open: Option<u8>) ->
 }
 
 /// Length of a value without quotes of its own.
-fn bare(rest: &[u8], first: bool, colon: bool, open: Option<u8>) -> usize {
+fn bare(rest: &[u8], first: bool, colon: bool, open: Option<(u8, usize)>) -> usize {
     // A whole element in quotes: `"PASSWORD=with, all"`, `-H 'X-Api-Key: abc'`.
-    if let Some(stop) = open.and_then(|quote| closes(rest, quote)) {
-        return stop - usize::from(stop > 0 && rest[stop - 1] == b'\\');
+    if let Some((quote, level)) = open
+        && let Some(stop) = quotes::ends_at(rest, quote, level)
+    {
+        return stop;
+    }
+    // `<your password>`
+    if rest.starts_with(b"<")
+        && let Some(end) = rest.iter().take(60).position(|b| *b == b'>')
+        && is_reference(&rest[..=end])
+    {
+        return end + 1;
+    }
+    let whole = variable(rest);
+    // `A_PASSWORD=$B psql` of a shell.
+    let word = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+    if rest.starts_with(b"$") && is_reference(&rest[..word]) {
+        return word;
+    }
+    if whole > 0 && rest[whole..].first().is_none_or(|b| b.is_ascii_whitespace() || b"\"',;)]}&".contains(b))
+    {
+        return whole;
     }
     if first {
         // The line is this pair, as in env files and YAML, up to the next pair in it.
@@ -166,21 +203,6 @@ fn pair_follows(rest: &[u8]) -> bool {
     word > 0 && rest.get(1 + word) == Some(&b'=')
 }
 
-/// Where an unescaped quote stands.
-fn closes(text: &[u8], quote: u8) -> Option<usize> {
-    let mut escaped = false;
-    for (i, b) in text.iter().enumerate() {
-        if escaped {
-            escaped = false;
-        } else if *b == b'\\' {
-            escaped = true;
-        } else if *b == quote {
-            return Some(i);
-        }
-    }
-    None
-}
-
 /// Length of the quote that ends a quoted key: `"`, `'`, `\"`.
 fn closing_quote(rest: &[u8]) -> usize {
     match rest {
@@ -190,9 +212,10 @@ fn closing_quote(rest: &[u8]) -> usize {
     }
 }
 
-/// The quote that stands directly before a key, or before the words of a header.
-fn opening_quote(before: &[u8]) -> Option<u8> {
-    before.last().copied().filter(|b| matches!(b, b'"' | b'\''))
+/// The quote that stands directly before a key, and how many backslashes before it.
+fn opening_quote(before: &[u8]) -> Option<(u8, usize)> {
+    let (quote, before) = before.split_last()?;
+    matches!(quote, b'"' | b'\'').then(|| (*quote, quotes::run(before)))
 }
 
 /// Does the line begin with this key: indented, as a list item, exported?

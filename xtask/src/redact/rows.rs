@@ -1,7 +1,7 @@
 //! Cuts row values that PostgreSQL prints: one line at a time, with memory of
 //! what a line has left open. The wording is in `rows_text`.
 
-use super::rows_text as text;
+use super::{json, rows_text as text};
 
 /// Stands for the cut; a cut line keeps its label, a cut value its quotes.
 pub(super) const CUT: &str = "[row values cut]";
@@ -32,6 +32,8 @@ enum Next {
     Label,
     /// SQLAlchemy's `[SQL: ...]`.
     Bracket,
+    /// The caret under the text of `LINE n:`.
+    Caret,
     /// A value in quotes, in the error itself.
     Quote,
     /// Data after `COPY ... FROM stdin`.
@@ -80,6 +82,13 @@ impl Rows {
                 After::Over => drop(self.open.remove(at)),
             }
         }
+        if !partial && let Some(texts) = json::texts(body) {
+            let inside = |(from, to): (usize, usize)| {
+                let cut = ranges(&body[from..to], false).0;
+                cut.into_iter().map(move |(start, end)| (from + start, from + end))
+            };
+            return Cut::Ranges(texts.into_iter().flat_map(inside).collect());
+        }
         let (mut ranges, next) = ranges(body, partial);
         self.pending = next.or_else(|| {
             let data = whole && !partial && text::COPY_DATA.is_match(body) && !body.ends_with(CUT.as_bytes());
@@ -103,7 +112,9 @@ impl Rows {
 /// Ranges to cut from a line that continues nothing, and how the cut goes on.
 fn ranges(body: &[u8], partial: bool) -> (Vec<(usize, usize)>, Option<Next>) {
     if let Some(label) = text::TAIL_OF.find(body) {
-        let (mut ranges, _) = quoted(&body[..label.start()], false);
+        // What stands right before a label was matched with it: a closing quote, say.
+        let before = label.start() + usize::from(label.as_bytes().starts_with(b"\""));
+        let (mut ranges, _) = quoted(&body[..before], false);
         let rest = &body[label.end()..];
         if rest.starts_with(CUT.as_bytes()) {
             return (ranges, None);
@@ -120,7 +131,10 @@ fn ranges(body: &[u8], partial: bool) -> (Vec<(usize, usize)>, Option<Next>) {
 /// the label, as in psql and drivers; the server's log has a time stamp there.
 fn goes_on(label: &[u8], rest: &[u8], first: bool) -> Option<Next> {
     let has = |words: &[&str]| words.iter().any(|w| label.windows(w.len()).any(|l| l == w.as_bytes()));
-    if has(&["LINE ", "СТРОКА "]) || has(&["[parameters", "query argument"]) {
+    if has(&["LINE ", "СТРОКА "]) {
+        return Some(Next::Caret);
+    }
+    if has(&["[parameters", "query argument"]) {
         return None;
     }
     if has(&["[SQL:"]) {
@@ -173,6 +187,8 @@ fn follow(next: Next, body: &[u8]) -> After {
         }
         Next::Context { .. } => After::Over,
         Next::Bracket if body.trim_ascii_end().ends_with(b"]") => After::CutLast,
+        Next::Caret if body.trim_ascii() == b"^" => After::CutLast,
+        Next::Caret => After::Over,
         Next::Quote if body.contains(&b'"') => After::CutLast,
         Next::Data if body.trim_ascii_end() == b"\\." => After::CutLast,
         Next::Data
@@ -217,6 +233,7 @@ fn closes(rest: &[u8]) -> bool {
     let rest = rest.trim_ascii();
     rest.is_empty()
         || rest.starts_with(b"at character ")
+        || rest.starts_with(b": 0x")
         || rest.starts_with("(символ".as_bytes())
         || b",)}]'\\".contains(&rest[0])
 }

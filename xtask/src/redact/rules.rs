@@ -53,7 +53,8 @@ impl Rules {
         let position = format!(
             r#"{word}[\\"']{{0,2}}[ \t]{{0,8}}[=:,]|-[A-Za-z0-9_.-]*{word}|(?:requirepass|masterauth)\s|password\s+'"#
         );
-        let mut interest = format!(r"(?i:{position})|(?:{}|://\S*@)", shapes::TOKEN_SIGNS);
+        let mut interest =
+            format!(r"(?i:{position})|(?:{}|://\S*@|\$\{{[A-Za-z0-9_]+:?[-=+])", shapes::TOKEN_SIGNS);
         for pattern in &patterns {
             interest.push_str(&format!("|(?:{})", pattern.as_str()));
         }

@@ -1,6 +1,7 @@
 //! Secrets that give themselves away by their shape: well-known tokens, JWTs,
 //! private keys, verifiers of passwords, authorization headers.
 
+use super::reference::is_reference;
 use regex::bytes::Regex;
 use std::sync::LazyLock;
 
@@ -18,7 +19,7 @@ pub(super) const TOKENS: [(&str, &str); 27] = [
     ("google oauth secret", r"GOCSPX-[A-Za-z0-9_-]{20,}"),
     ("google oauth token", r"ya29\.[A-Za-z0-9_-]{20,}"),
     ("anthropic key", r"sk-ant-[A-Za-z0-9_-]{20,}"),
-    ("openai key", r"sk-(?:proj-|svcacct-)?[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]{24,}"),
+    ("openai key", r"sk-(?:(?:proj-|svcacct-)?[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]{24,}|[A-Za-z0-9]{20,})"),
     ("telegram token", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}"),
     ("npm token", r"npm_[A-Za-z0-9]{36}"),
     ("pypi token", r"pypi-AgE[A-Za-z0-9_-]{40,}"),
@@ -36,7 +37,7 @@ pub(super) const TOKENS: [(&str, &str); 27] = [
 ];
 
 /// Strings of which every one of the tokens above holds at least one, for the quick look.
-pub(super) const TOKEN_SIGNS: &str = r#"eyJ|AKIA|ASIA|gh[pousr]_|github_pat_|gl(?:pat|rt|dt|cbt|ptt)-|xox[abeoprs]-|hooks\.slack|[rs]k_live_|AIza|GOCSPX-|ya29\.|sk-|[0-9]:AA|npm_[A-Za-z0-9]|pypi-AgE|SG\.|dckr_[po]at|do[opr]_v1_|hf_[A-Za-z0-9]|AQVN|\by[0-3]_|SK[0-9a-f]{32}|AGE-SECRET|hv[sb]\.|SCRAM-SHA-256\$|md5[0-9a-f]{32}|[Bb]earer\s|[Bb]asic\s|auth"\s{0,4}:|_auth\s?=|PRIVATE KEY"#;
+pub(super) const TOKEN_SIGNS: &str = r#"eyJ|AKIA|ASIA|gh[pousr]_|github_pat_|gl(?:pat|rt|dt|cbt|ptt)-|xox[abeoprs]-|hooks\.slack|[rs]k_live_|AIza|GOCSPX-|ya29\.|sk-|[0-9]:AA|npm_[A-Za-z0-9]|pypi-AgE|SG\.|dckr_[po]at|do[opr]_v1_|hf_[A-Za-z0-9]|AQVN|\by[0-3]_|SK[0-9a-f]{32}|AGE-SECRET|hv[sb]\.|SCRAM-SHA-256\$|md5[0-9a-f]{32}|[Bb]earer\s|[Bb]asic\s|auth"\s{0,4}:|_auth\s?=|PRIVATE KEY|redis-cli|sshpass|curl["\s]"#;
 
 static ALL: LazyLock<Regex> = LazyLock::new(|| {
     let all: Vec<&str> = TOKENS.iter().map(|(_, e)| *e).collect();
@@ -48,6 +49,17 @@ static HEADER: LazyLock<Regex> = LazyLock::new(|| {
     super::regex(
         r#"\b(?:(?:[Bb]earer|[Bb]asic)\s{1,4}|_?auth"\s{0,4}:\s{0,4}"|_auth\s?=\s?)([A-Za-z0-9._~+/=-]{8,})"#,
     )
+});
+/// Options of tools that take a secret and do not say so.
+static OPTIONS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let gap = r#"(?:\\?["'],?\s*\\?["']|\s+["']?|["'])"#;
+    let word = r#"([^\s"'\\]+)"#;
+    let options = [
+        format!(r#"\bredis-cli\b[^|;&\r\n]*?[\s"']-a{gap}{word}"#),
+        format!(r"\bsshpass{gap}-p{gap}?{word}"),
+        format!(r#"\bcurl\b[^|;\r\n]*?[\s"'](?:-u|--user){gap}[^\s"':]+:{word}"#),
+    ];
+    options.iter().map(|o| super::regex(o)).collect()
 });
 static KEY_BEGIN: LazyLock<Regex> =
     LazyLock::new(|| super::regex(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"));
@@ -70,6 +82,13 @@ pub(super) fn headers(text: &[u8]) -> Vec<(usize, usize)> {
         .filter(|m| secret(m.as_bytes()))
         .map(|m| (m.start(), m.end()))
         .collect()
+}
+
+/// `redis-cli -a abc`, `sshpass -p abc`, `curl -u user:abc`.
+pub(super) fn options(text: &[u8]) -> Vec<(usize, usize)> {
+    let found = OPTIONS.iter().flat_map(|o| o.captures_iter(text)).filter_map(|c| c.get(1));
+    let secrets = found.filter(|m| !super::is_blank(m.as_bytes()) && !is_reference(m.as_bytes()));
+    secrets.map(|m| (m.start(), m.end())).collect()
 }
 
 /// A private key in one line or the first line of one: start, and end if it ends here.

@@ -47,7 +47,7 @@ fn secret(rest: &[u8]) -> Option<(usize, usize)> {
 /// The range, unless what stands there is no secret: empty, a variable, masked already.
 fn filled(rest: &[u8], start: usize, end: usize) -> Option<(usize, usize)> {
     let value = &rest[start..end];
-    (!super::is_blank(value) && !super::is_reference(value)).then_some((start, end))
+    (!super::is_blank(value) && !super::reference::is_reference(value)).then_some((start, end))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! can carry them.
 
 use super::rules::Rules;
-use super::{Learned, encode, is_blank, positions, shapes, urls};
+use super::{Learned, encode, is_blank, keys, positions, shapes, urls};
 use regex::bytes::Regex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -89,8 +89,14 @@ impl Values {
         if is_blank(value.as_bytes()) || value.len() > 256 << 10 {
             return learned;
         }
+        // A directory is where something is, whatever the name of its variable.
+        let path = std::path::Path::new(value);
+        if path.is_absolute() && path.is_dir() {
+            return learned;
+        }
         let json = value.starts_with(['{', '[']).then(|| serde_json::from_str(value).ok()).flatten();
-        if rules.keys.is_sensitive(key) && (json.is_none() || !value.contains('\n')) {
+        let sensitive = rules.keys.is_sensitive(key) && !keys::names_a_way(key, value.as_bytes());
+        if sensitive && (json.is_none() || !value.contains('\n')) {
             learned = self.keep(key, value);
         }
         for (start, end) in urls::secrets(value.as_bytes()) {

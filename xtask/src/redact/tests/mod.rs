@@ -3,6 +3,7 @@
 //! Samples of secrets are broken by `¦`, so that no scanner (ours, or that of the
 //! host of a repository) takes this directory for a leak.
 
+mod json;
 mod known;
 mod planted;
 mod rows;

@@ -40,7 +40,6 @@ fn psql_verbose() {
          LOCATION:  _bt_check_unique, nbtinsert.c:664\n\
          psql:t.sql:10: ERROR:  22P02: invalid input syntax for type integer: \"[row values cut]\n\
          LINE 1: [row values cut]\n\
-         \x20              ^\n\
          LOCATION:  pg_strtoint32, numutils.c:232\n\
          psql:t.sql:11: ERROR:  22003: value \"[row values cut]\" is out of range for type integer\n\
          psql:t.sql:32: ERROR:  23514: bad row \"[row values cut]\"\n\

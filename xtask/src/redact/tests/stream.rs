@@ -159,7 +159,7 @@ fn the_quick_look_stops_at_every_line_that_changes() {
     let parts = "password PASSWORD token key api_key -key --api-key secret inn POL12 = : := == , \\ \" ' \\\" [ ] { } ( ) \
                  true 1 a1 Bearer Basic abcDEF123= \"auth\" _auth https:// ://u:p@h @ / ? ; & $ ${X} ERROR: DETAIL: LINE 3: \
                  STATEMENT: value out of range for Key (a)=( COPY t, line 3 FROM stdin [SQL: CONTEXT: \\nDETAIL: QUERY: \
-                 22P02: 23505: SQLSTATE invalid input syntax \"x\" is not a valid requirepass пароль токен x postgres-1 |"
+                 22P02: 23505: SQLSTATE invalid input syntax \"x\" is not a valid redis-cli -a sshpass -p curl -u a:b ${A_TOKEN:-b} ${A_TOKEN-b} AUTH X-FF-Key requirepass пароль токен x postgres-1 |"
         .split(' ')
         .collect::<Vec<_>>();
     let mut state = 7u64;
