@@ -7,7 +7,7 @@ mod support;
 use std::net::TcpListener;
 use support::before::Before;
 use support::leftovers::Kept;
-use support::writer::{Session, Writer};
+use support::writer::Writer;
 use support::{Checks, Evidence, Outcome, SOON, Stand, wait_for};
 
 /// A stand with version 1, a client at work, and the moment before the bad release.
@@ -55,7 +55,7 @@ impl Case {
         before: &Before,
         release: &Evidence,
         outcome: &Outcome,
-        (tag, sessions): (&str, &[Session]),
+        writer: Writer,
     ) {
         let Case { stand, kept, checks, commit, first } = self;
         let evidence = stand.evidence(outcome);
@@ -63,11 +63,16 @@ impl Case {
         checks.that("the second try: verdict", || {
             assert_eq!(evidence.verdict(), ("PASS".into(), 0), "verdict{at}");
             assert!(evidence.gate("R1").0 && evidence.gate("R2").0, "R1 and R2{at}");
+            let record = evidence.json("rollback.json");
+            assert_eq!(record["to"], first.as_str(), "the release that it went back to{at}");
+            assert_eq!(record["recovers"], release.rid(), "the run that it ended{at}");
             let status = stand.run(&["status", "--json"]).expect(0).json();
             assert_eq!(status["last_known_good"]["rid"], first.as_str(), "last known good{at}");
         });
+        writer.acked_in_newest();
+        let (tag, sessions) = (writer.tag().to_string(), writer.stop());
         checks.that("the second try: rows", || {
-            before.rows_are_accounted_for(stand, (release, &evidence), tag, sessions);
+            before.rows_are_accounted_for(stand, (release, &evidence), &tag, &sessions);
         });
         checks.that("the second try: content", || before.content_is_back(stand, release, &evidence));
         checks.that("the second try: code", || before.code_is_back(stand, "1", commit, at));
@@ -103,10 +108,7 @@ fn a_previous_version_that_cannot_start_is_no_rollback() {
     let release = case.needs_a_person(&outcome, &["S1", "R1", "R2"]);
     drop(taken);
     let again = case.stand.run(&["rollback", "--yes", "--json"]);
-    writer.acked_in_newest();
-    let (tag, sessions) = (writer.tag().to_string(), writer.stop());
-    let again = again.expect(0);
-    case.ends_at_the_last_known_good(&before, &release, &again, (&tag, &sessions));
+    case.ends_at_the_last_known_good(&before, &release, &again.expect(0), writer);
     case.checks.all_hold();
 }
 
@@ -139,9 +141,6 @@ fn a_previous_version_that_is_not_green_again_is_no_rollback() {
     let password = case.stand.secret("POSTGRES_PASSWORD").to_string();
     case.stand.psql(&format!("ALTER ROLE foxproflow PASSWORD '{password}'"));
     let again = case.stand.run(&["rollback", "--yes", "--json"]);
-    writer.acked_in_newest();
-    let (tag, sessions) = (writer.tag().to_string(), writer.stop());
-    let again = again.expect(0);
-    case.ends_at_the_last_known_good(&before, &release, &again, (&tag, &sessions));
+    case.ends_at_the_last_known_good(&before, &release, &again.expect(0), writer);
     case.checks.all_hold();
 }

@@ -53,6 +53,7 @@ impl Checks {
     /// Makes a check; what it says when it fails is printed at once.
     pub fn that(&mut self, what: impl std::fmt::Display, check: impl FnOnce()) {
         self.made += 1;
+        note(format!("check {what}"));
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_err() {
             note(format!("DOES NOT HOLD: {what}"));
             self.failed.push(what.to_string());
@@ -72,5 +73,6 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 /// Says how far a test is: shown by `--nocapture`, and when it fails.
 pub fn note(text: impl std::fmt::Display) {
-    eprintln!("-- {text}");
+    static BEGUN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    eprintln!("-- {:>5.1} s  {text}", BEGUN.elapsed().as_secs_f64());
 }
