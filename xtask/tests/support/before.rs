@@ -94,6 +94,7 @@ impl Before {
     #[track_caller]
     pub fn code_is_back(&self, stand: &Stand, version: &str, commit: &str, at: &str) {
         let now = stand.containers();
+        let mut sources = BTreeSet::new();
         for service in APPS {
             let (was, is) = (&self.containers[service], &now[service]);
             assert_eq!(is.image, was.image, "the image of {service}{at}");
@@ -104,8 +105,11 @@ impl Before {
                 "{service} runs the source in {}{at}",
                 source.display()
             );
+            sources.insert(source);
+        }
+        for source in sources {
             let head = tool("git", &["rev-parse", "HEAD"], source, None);
-            assert_eq!(head.trim(), commit, "the commit that {service} runs{at}");
+            assert_eq!(head.trim(), commit, "the commit of {}{at}", source.display());
             let dirt = tool("git", &["status", "--porcelain"], source, None);
             assert_eq!(dirt, "", "the previous source is not the commit{at}");
             let file = stand.git(&["show", &format!("{commit}:src/version.py")]);
@@ -195,14 +199,18 @@ fn set_aside(
     let at = &rollback.at;
     let record = rollback.json("rollback.json");
     let failed = record["failed_database"].as_str().unwrap_or_else(|| panic!("no failed database{at}"));
-    let kept = titles(&stand.psql_closed(failed, &of_tag(tag)));
+    let mut kept = titles(&stand.psql_closed(
+        failed,
+        &format!("{} UNION ALL SELECT 'all '||count(*) FROM devfactory.orders", of_tag(tag)),
+    ));
+    let count = kept.iter().find_map(|t| t.strip_prefix("all ").map(String::from)).unwrap();
+    kept.remove(&format!("all {count}"));
     let lost: Vec<_> = early.iter().chain(late.iter().copied()).filter(|t| !kept.contains(*t)).collect();
     assert!(lost.is_empty(), "rows are not in the failed database: {lost:?}{at}");
     let rows = record["set_aside"].as_array().unwrap();
     let orders = rows.iter().find(|r| r["table"] == "devfactory.orders");
     let orders = orders.unwrap_or_else(|| panic!("orders were not counted: {rows:?}{at}"));
-    let count = stand.psql_closed(failed, "SELECT count(*) FROM devfactory.orders");
-    assert_eq!(orders["now"].to_string(), count[0], "the count of orders now{at}");
+    assert_eq!(orders["now"].to_string(), count, "the count of orders now{at}");
     let since = orders["written_since"].as_u64().unwrap();
     assert!(since >= late.len() as u64, "{since} rows counted, {} were written{at}", late.len());
     if release.has("sums_clone.json") {
@@ -240,11 +248,10 @@ fn told(json: &Value) -> Sums {
 
 /// The image behind compose's own name of each application service.
 fn image_names(stand: &Stand) -> BTreeMap<String, String> {
-    let id = |service: &str| {
-        let name = format!("{}-{service}", stand.project);
-        tool("docker", &["image", "inspect", "--format", "{{.Id}}", &name], Path::new("/"), None)
-    };
-    APPS.iter().map(|s| ((*s).to_string(), id(s))).collect()
+    let names = APPS.map(|service| format!("{}-{service}", stand.project));
+    let args = ["image", "inspect", "--format", "{{.Id}}", &names[0], &names[1], &names[2]];
+    let ids = tool("docker", &args, Path::new("/"), None);
+    APPS.iter().map(|s| (*s).to_string()).zip(ids.lines().map(String::from)).collect()
 }
 
 fn last_good(stand: &Stand) -> Option<Vec<u8>> {

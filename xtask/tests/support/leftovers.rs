@@ -49,13 +49,17 @@ impl Stand {
     }
 
     fn databases_left(&self, kept: &Kept, at: &str) {
-        let rows = self.psql_on("postgres", "SELECT datname, datallowconn FROM pg_database");
+        let rows = self.psql_on(
+            "postgres",
+            "SELECT datname, datallowconn FROM pg_database UNION ALL \
+             SELECT 'advisory lock', true FROM pg_locks WHERE locktype = 'advisory'",
+        );
         let found: BTreeSet<String> = rows.into_iter().collect();
         let mut wanted: BTreeSet<String> =
             ["postgres|t", "template0|f", "template1|t"].map(String::from).into_iter().collect();
         wanted.insert(format!("{DATABASE}|t"));
         wanted.extend(kept.clone.iter().chain(&kept.failed).map(|name| format!("{name}|f")));
-        assert_eq!(found, wanted, "databases and whether they are open{at}");
+        assert_eq!(found, wanted, "databases and whether they are open, locks{at}");
     }
 
     /// Sessions and processes end a moment after their client: asked until they are gone.
@@ -69,8 +73,6 @@ impl Stand {
             left.is_empty().then_some(())
         };
         poll(SOON / 3, gone).unwrap_or_else(|| panic!("sessions are left: {left:?}{at}"));
-        let locks = self.psql_on("postgres", "SELECT objid FROM pg_locks WHERE locktype = 'advisory'");
-        assert!(locks.is_empty(), "advisory locks are left: {locks:?}{at}");
         let own = [
             ("api", "uvicorn "),
             ("beat", " beat "),
@@ -78,17 +80,21 @@ impl Stand {
             ("postgres", "postgres"),
             ("redis", "redis-server"),
         ];
+        let containers = self.containers();
         for (service, own) in own {
-            let id = self.container(service);
+            let id = &containers[service].id;
             let mut left = Vec::new();
             let gone = || {
-                let top = tool("docker", &["top", &id, "-eo", "pid,args"], Path::new("/"), None);
+                let top = tool("docker", &["top", id, "-eo", "pid,args"], Path::new("/"), None);
                 let theirs = |l: &&str| !(l.contains(own) && !l.contains("psql") || l.contains("ff_test=1"));
                 left = top.lines().skip(1).filter(theirs).map(String::from).collect();
                 left.is_empty().then_some(())
             };
             poll(SOON / 3, gone).unwrap_or_else(|| panic!("processes are left in {service}: {left:?}{at}"));
-            let files = tool("docker", &["exec", &id, "ls", "-A", "/tmp"], Path::new("/"), None);
+        }
+        for service in ["postgres", "worker"] {
+            let args = ["exec", &containers[service].id, "ls", "-A", "/tmp"];
+            let files = tool("docker", &args, Path::new("/"), None);
             assert_eq!(files, "", "files are left in /tmp of {service}{at}");
         }
     }

@@ -22,11 +22,17 @@ impl Stand {
     /// The container of a service, running or not.
     #[track_caller]
     pub fn container(&self, service: &str) -> String {
+        if let Some(id) = self.data.lock().unwrap().get(service) {
+            return id.clone();
+        }
         let project = format!("label=com.docker.compose.project={}", self.project);
-        let service = format!("label=com.docker.compose.service={service}");
-        let args = ["ps", "-aq", "--no-trunc", "--filter", &project, "--filter", &service];
+        let label = format!("label=com.docker.compose.service={service}");
+        let args = ["ps", "-aq", "--no-trunc", "--filter", &project, "--filter", &label];
         let id = tool("docker", &args, Path::new("/"), None).trim().to_string();
         assert!(!id.is_empty() && !id.contains('\n'), "not one container of {service}: `{id}`");
+        if super::world::DATA.contains(&service) {
+            self.data.lock().unwrap().insert(service.into(), id.clone());
+        }
         id
     }
 
@@ -92,10 +98,12 @@ impl Stand {
     #[track_caller]
     pub fn psql_closed(&self, database: &str, sql: &str) -> Vec<String> {
         let door = |open| format!("ALTER DATABASE \"{database}\" ALLOW_CONNECTIONS {open}");
-        self.psql_on("postgres", &door(true));
-        let rows = self.psql_on(database, sql);
-        self.psql_on("postgres", &door(false));
-        rows
+        let sql = format!(
+            "{};\n\\connect \"{database}\"\n{sql};\n\\connect postgres\n{};",
+            door(true),
+            door(false)
+        );
+        self.psql_on("postgres", &sql)
     }
 }
 

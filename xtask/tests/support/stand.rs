@@ -4,8 +4,9 @@
 
 use super::process::{self, Outcome, Running, tool};
 use super::{Evidence, note};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use xtask::exec::{Exec, Interrupt};
 use xtask::redact::Redactor;
@@ -25,7 +26,32 @@ pub struct Stand {
     env: Vec<(String, String)>,
     secrets: Vec<(String, String)>,
     said: Mutex<Vec<String>>,
+    /// Containers that live as long as the stand does.
+    pub(super) data: Mutex<BTreeMap<String, String>>,
     scratch: Option<tempfile::TempDir>,
+    _place: Place,
+}
+
+/// Two stands at once: more only take each other's time.
+struct Place;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static LEFT: Condvar = Condvar::new();
+
+impl Place {
+    fn take() -> Place {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = LEFT.wait_while(taken, |n| *n >= 2).unwrap_or_else(PoisonError::into_inner);
+        *taken += 1;
+        Place
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        LEFT.notify_one();
+    }
 }
 
 fn exec() -> Exec {
@@ -49,6 +75,7 @@ impl Stand {
             "these tests need a docker engine (scripts/setup makes one){}",
             answer.at()
         );
+        let place = Place::take();
         let scratch = tempfile::Builder::new().prefix("ff-real-").tempdir().unwrap();
         // A space and Cyrillic letters: paths as operators have them.
         let sample = Sample::make(&exec(), &scratch.path().join("лис стенд")).unwrap();
@@ -69,7 +96,9 @@ impl Stand {
             env: env.map(|(k, v)| (k.into(), v.into())).to_vec(),
             secrets: Vec::new(),
             said: Mutex::default(),
+            data: Mutex::default(),
             scratch: Some(scratch),
+            _place: place,
             sample,
         };
         edit(&stand.repo);

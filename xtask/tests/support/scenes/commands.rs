@@ -1,19 +1,16 @@
 //! The commands beside `release` on the real engine: what they find, what they
 //! leave behind, and what they refuse.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::before::Before;
+use crate::support::leftovers::Kept;
+use crate::support::process::{self, tool};
+use crate::support::stand::XTASK;
+use crate::support::tamper::{CASES, Copy};
+use crate::support::world::differing;
+use crate::support::{Checks, Evidence, SOON, Stand, wait_for};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
-use support::before::Before;
-use support::leftovers::Kept;
-use support::process::{self, tool};
-use support::stand::XTASK;
-use support::tamper::{CASES, Copy};
-use support::world::differing;
-use support::{Checks, Evidence, SOON, Stand, wait_for};
 
 const KEY: &str = "kZ8rQ2vW5nB9xL3tY7mC4pD6";
 

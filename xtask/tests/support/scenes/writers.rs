@@ -1,16 +1,13 @@
 //! One writer on a stand, whoever the second one is; and an operator who says
 //! stop while nothing was changed yet.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::before::Before;
+use crate::support::held::Held;
+use crate::support::leftovers::Kept;
+use crate::support::process::tool;
+use crate::support::stand::EVIDENCE;
+use crate::support::{Checks, Running, SOON, Stand, wait_for};
 use std::path::Path;
-use support::before::Before;
-use support::held::Held;
-use support::leftovers::Kept;
-use support::process::tool;
-use support::stand::EVIDENCE;
-use support::{Checks, Running, SOON, Stand, wait_for};
 
 /// A release that waits in its backup, because somebody holds a table.
 fn waiting_in_backup(stand: &Stand, rid: &str) -> (Held, Running) {

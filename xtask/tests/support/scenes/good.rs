@@ -1,17 +1,14 @@
 //! Releases that pass, on the real engine: the first one on a stand where
 //! nothing ran, one with nothing to migrate, one that migrates under load, and
 //! the way back from it by the undo clone.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
-use support::before::{Before, live_oid};
-use support::good::Good;
-use support::leftovers::Kept;
-use support::table::every_gate_can_be_false;
-use support::world::differing;
-use support::writer::{Session, Writer};
-use support::{Checks, Evidence, Stand};
+use crate::support::before::{Before, live_oid};
+use crate::support::good::Good;
+use crate::support::leftovers::Kept;
+use crate::support::table::every_gate_can_be_false;
+use crate::support::world::differing;
+use crate::support::writer::{Session, Writer};
+use crate::support::{Checks, Evidence, Stand};
 
 /// What version 1 applies, in its order.
 const FILES: [&str; 7] = [

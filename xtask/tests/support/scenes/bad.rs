@@ -4,16 +4,13 @@
 //!
 //! The versions are released one after another on one stand: each rollback is
 //! where the next one starts.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::before::{self, Before};
+use crate::support::leftovers::Kept;
+use crate::support::process::tool;
+use crate::support::writer::Writer;
+use crate::support::{Checks, Evidence, Stand, note};
 use std::time::Instant;
-use support::before::{self, Before};
-use support::leftovers::Kept;
-use support::process::tool;
-use support::writer::Writer;
-use support::{Checks, Evidence, Stand, note};
 
 /// What a bad version must come to.
 struct Bad {

@@ -1,14 +1,11 @@
 //! A way back that is blocked: the verdict says that the stand needs a person,
 //! and once the cause is mended `rollback` ends what was begun.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::before::Before;
+use crate::support::leftovers::Kept;
+use crate::support::writer::Writer;
+use crate::support::{Checks, Evidence, Outcome, SOON, Stand, wait_for};
 use std::net::TcpListener;
-use support::before::Before;
-use support::leftovers::Kept;
-use support::writer::Writer;
-use support::{Checks, Evidence, Outcome, SOON, Stand, wait_for};
 
 /// A stand with version 1, a client at work, and the moment before the bad release.
 struct Case {

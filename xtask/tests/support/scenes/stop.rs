@@ -1,16 +1,13 @@
 //! An operator who says stop after the change began, a program that is killed,
 //! and a database that comes back from a backup directory.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::before::{Before, live_oid};
+use crate::support::leftovers::Kept;
+use crate::support::stand::EVIDENCE;
+use crate::support::world::{APPS, differing};
+use crate::support::writer::{Session, Writer};
+use crate::support::{Checks, Evidence, Outcome, Running, SOON, Stand, wait_for};
 use std::path::Path;
-use support::before::{Before, live_oid};
-use support::leftovers::Kept;
-use support::stand::EVIDENCE;
-use support::world::{APPS, differing};
-use support::writer::{Session, Writer};
-use support::{Checks, Evidence, Outcome, Running, SOON, Stand, wait_for};
 
 struct Case {
     stand: Stand,
@@ -186,8 +183,8 @@ fn a_backup_directory_brings_its_database_back_and_leaves_the_code() {
     checks.that("a backup that does not verify is refused", || {
         let copy = stand.tmp.with_file_name("damaged backup");
         let to = copy.display().to_string();
-        support::process::tool("cp", &["-a", &place, &to], Path::new("/"), None);
-        support::tamper::Copy::flip(&copy.join("db.dump"));
+        crate::support::process::tool("cp", &["-a", &place, &to], Path::new("/"), None);
+        crate::support::tamper::Copy::flip(&copy.join("db.dump"));
         let containers = stand.containers();
         let oid = live_oid(stand);
         for place in [to.as_str(), "/nonexistent"] {

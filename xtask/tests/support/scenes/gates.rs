@@ -1,15 +1,12 @@
 //! Gates that the real thing makes false before anything is changed: a secret
 //! in the release, a dirty checkout, no way back; and what it takes to go on.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-
+use crate::support::before::Before;
+use crate::support::leftovers::Kept;
+use crate::support::process::tool;
+use crate::support::{Checks, Evidence, Outcome, Stand};
 use serde_json::json;
 use std::path::Path;
-use support::before::Before;
-use support::leftovers::Kept;
-use support::process::tool;
-use support::{Checks, Evidence, Outcome, Stand};
 
 /// Values that may stand nowhere: put together here, so that no file of this repository has them.
 fn token() -> String {

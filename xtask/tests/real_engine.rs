@@ -1,0 +1,21 @@
+//! Releases on the real engine: copies of the sample stand with a real
+//! PostgreSQL, Redis, API and Celery worker, and the real binary, run as an
+//! operator runs it. One binary, so that stands work side by side.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+#[path = "support/scenes/back.rs"]
+mod back;
+#[path = "support/scenes/bad.rs"]
+mod bad;
+#[path = "support/scenes/commands.rs"]
+mod commands;
+#[path = "support/scenes/gates.rs"]
+mod gates;
+#[path = "support/scenes/good.rs"]
+mod good;
+#[path = "support/scenes/stop.rs"]
+mod stop;
+#[path = "support/scenes/writers.rs"]
+mod writers;
