@@ -109,6 +109,10 @@ pub(super) fn judge(name: &str, value: &str) -> Option<bool> {
     let names_itself = ["password", "passwd", "secret", "s3cret", "token", "apikey", "api_key", "api-key"]
         .iter()
         .any(|w| lower.contains(w));
+    // `auth: oauth2` says how, not what.
+    if name.ends_with("auth") && (value.len() < 8 || value.bytes().filter(u8::is_ascii_digit).count() < 2) {
+        return None;
+    }
     let hard = value.len() >= 6 && classes >= 2 + usize::from(names_itself);
     (hard || password).then_some(hard)
 }

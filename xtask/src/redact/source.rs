@@ -104,6 +104,11 @@ pub fn scan_text(text: &str) -> Vec<SecretFinding> {
                 add("credentials in a URL", hard && !is_local(&line[end..]));
             }
         }
+        for (start, end) in shapes::options(bytes) {
+            if let Some(hard) = line.get(start..end).and_then(|value| literal::judge("password", value)) {
+                add("password literal", hard);
+            }
+        }
         for (kind, hard) in written(line) {
             add(kind, hard);
         }

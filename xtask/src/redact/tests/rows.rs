@@ -92,11 +92,13 @@ fn open_cuts_end_as_soon_as_they_can() {
          ERROR:  invalid input syntax for type integer: \"‹ab\n‹cd›\"\nplain\n\
          ERROR:  invalid input syntax for type integer: \"‹ab \"cd›\n‹ef›\"\nplain\n\
          ERROR:  value \"‹12\n3›\" is out of range for type integer\nplain\n\
+         ERROR:  invalid byte sequence for encoding \"‹UTF8›\": 0xff\nplain\n\
          [SQL: select\n‹phone›]\nplain\n",
         "DETAIL:  [row values cut]\n\nplain\n\
          ERROR:  invalid input syntax for type integer: \"[row values cut]\nplain\n\
          ERROR:  invalid input syntax for type integer: \"[row values cut]\nplain\n\
          ERROR:  value \"[row values cut]\nplain\n\
+         ERROR:  invalid byte sequence for encoding \"[row values cut]\": 0xff\nplain\n\
          [SQL: [row values cut]\nplain\n",
     );
 }

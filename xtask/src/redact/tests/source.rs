@@ -29,6 +29,9 @@ fn written_down_passwords_refuse_a_release() {
         "command: redis-server --requirepass Zx81-¦qqTTr",
         "[\"redis-server\", \"--requirepass\", \"Zx81-¦qqTTr\"]",
         "curl --token=Ab12cd¦34ef x",
+        "REDISCLI_AUTH=Zx81-¦qqTTr",
+        "redis-cli -a Zx81-¦qqTTr ping",
+        "curl -u admin:Zx81-¦qqTTr http://x",
         "os.environ[\"DB_PASSWORD\"] = \"Zx81-¦qqTTr\"",
     ] {
         assert_eq!(kinds(text), [("password literal", true)], "{text}");
@@ -64,6 +67,7 @@ fn weak_and_doubtful_ones_warn() {
         "password: hunter",
         "password = \"test1234\"",
         "password = Zx81qqTTr-9",
+        "password = \"s3cret-value\"",
     ] {
         assert_eq!(kinds(text), [("password literal", false)], "{text}");
     }
@@ -106,6 +110,10 @@ fn placeholders_lookups_code_and_documents_are_no_findings() {
         "raise ValueError(\"password: 8 characters\")",
         "\"token_type\": \"bearer1\"",
         "MAX_TOKENS=4096",
+        "auth: oauth2",
+        "auth = \"HTTPBasicAuth1\"",
+        "redis-cli -a \"$REDIS_PASSWORD\" ping",
+        "POSTGRES_HOST_AUTH_METHOD: trust",
         "Token: \"#d8dee9\"",
         "access_token = \"access-token\"",
         "PWD=/srv/main1",
