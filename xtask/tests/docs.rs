@@ -1,6 +1,7 @@
 //! What the documents say is checked here as far as it needs no engine: the
 //! sample configuration, the exit codes, the commands, the links.
 //! real_docs.rs runs the commands of the README on a real stand.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Runs the commands of the documents on a real stand: every fence marked
 //! `sh run`, line by line as it stands there, in a copy of the sample stand.
 //! `cargo` is a shim for the program under test, `RID` the last release.
-
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,7 @@
 //! Rules of the house that no compiler checks: layers, file heads and sizes,
 //! what must not stand in a file, which files are programs. Each rule is a
 //! function from text to findings, and each is shown a bad text, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
