@@ -80,7 +80,10 @@ fn a_release_that_is_stopped_or_killed_is_undone() {
     let writer = Writer::start(&case.stand, "term");
     let before = Before::of(&case.stand);
     let rids = case.stand.rids();
+    // What waits in the broker's queues goes back as well; what the failed version left is kept.
+    case.stand.redis(&["SET", "unacked_test", "before"]);
     let running = until(&case.stand, "rel_20991231-000001_term", "deploy", "step");
+    case.stand.redis(&["SET", "unacked_test", "after"]);
     running.signal("TERM");
     let outcome = case.stand.heard(running.wait(), &rids).expect(30);
     writer.acked_in_newest();
@@ -93,6 +96,12 @@ fn a_release_that_is_stopped_or_killed_is_undone() {
         assert_eq!(evidence.json("failure.json")["stopped_by"], "terminate", "who stopped it{at}");
         assert!(evidence.requests().is_empty(), "a request because the operator said stop{at}");
         case.stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
+    });
+    case.checks.that("SIGTERM: queues", || {
+        assert_eq!(case.stand.redis(&["GET", "unacked_test"]), ["before"], "the queue{}", evidence.at);
+        let kept = case.stand.redis(&["KEYS", "ff:failed:*:unacked_test"]);
+        assert_eq!(kept.len(), 1, "what the failed version left in the queue: {kept:?}{}", evidence.at);
+        assert_eq!(case.stand.redis(&["GET", &kept[0]]), ["after"], "{}", evidence.at);
     });
     case.is_back("SIGTERM", &before, (&evidence, &evidence), ("term", &sessions), &outcome);
 
