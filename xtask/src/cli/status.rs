@@ -56,7 +56,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             "project": start.config.stand.project, "repo": repo, "head": head,
             "last_known_good": last, "services": services, "lock": held,
             "interrupted": if held.is_some() { json!([]) } else {
-                open.iter().map(|o| json!({ "rid": o.rid, "command": o.command, "last": o.last, "since": o.started })).collect()
+                open.iter().map(|o| json!({ "rid": o.rid, "command": o.command, "last": o.last, "words": o.words(), "since": o.started })).collect()
             },
             "databases": databases, "way_back": way_back, "recent": recent,
         });
@@ -112,10 +112,10 @@ fn words(data: &Value) -> String {
     }
     for o in data["interrupted"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "OPEN       {} {} was interrupted at `{}`: cargo xtask rollback\n",
+            "OPEN       {} {} {}: cargo xtask rollback\n",
             text(&o["command"]),
             text(&o["rid"]),
-            text(&o["last"])
+            text(&o["words"])
         ));
     }
     for d in data["databases"].as_array().into_iter().flatten() {
