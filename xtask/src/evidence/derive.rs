@@ -138,20 +138,20 @@ pub fn derive(dir: &Path) -> Result<Summary> {
 }
 
 fn backup_brief(dir: &Path) -> Option<BackupBrief> {
-    let backup: Backup = read_record::<Backup>(dir, "backup.json").filter(|b| b.skipped.is_none())?;
+    let b = read_record::<Backup>(dir, "backup.json").filter(|b| b.skipped.is_none())?;
     let proof = match read_record::<Proof>(dir, "proof.json") {
         Some(p) if p.equal => "restored and equal",
         Some(p) if p.skipped.is_none() => "not equal",
         _ => "not proved",
     };
     Some(BackupBrief {
-        dir: backup.dir,
-        engine: backup.engine,
-        dump: backup.dump,
-        sha256: backup.sha256,
-        bytes: backup.bytes,
+        dir: b.dir,
+        engine: b.engine,
+        dump: b.dump,
+        sha256: b.sha256,
+        bytes: b.bytes,
         proof: proof.into(),
-        same_device: backup.same_device,
+        same_device: b.same_device,
     })
 }
 
