@@ -15,6 +15,8 @@ mod commands;
 mod gates;
 #[path = "support/scenes/good.rs"]
 mod good;
+#[path = "support/scenes/room.rs"]
+mod room;
 #[path = "support/scenes/stop.rs"]
 mod stop;
 #[path = "support/scenes/writers.rs"]

@@ -100,6 +100,12 @@ pub fn count(
     Ok(found)
 }
 
+/// Was this failed database dumped, and is the dump as it was?
+pub fn dumped(ctx: &Ctx<'_>, failed: &str) -> bool {
+    let dir = ctx.config.repo.join(&ctx.config.backup.directory).join(failed);
+    crate::evidence::check_digest(&dir).is_ok_and(|found| found.is_empty())
+}
+
 /// Dumps the failed database into a directory of its own; returns it relative to the checkout.
 pub fn dump(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str) -> Result<String> {
     let relative = format!("{}/{failed}", ctx.config.backup.directory);

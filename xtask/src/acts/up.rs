@@ -200,6 +200,7 @@ mod tests {
             started: started.into(),
             restarts,
             hostname: "h".into(),
+            config_hash: String::new(),
             binds: Vec::new(),
             env: Vec::new(),
             argv: Vec::new(),

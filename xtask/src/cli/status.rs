@@ -8,8 +8,9 @@ use crate::error::{Exit, Result};
 use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
-use crate::pipeline::{housekeeping, lock, offer, open_runs, single};
+use crate::pipeline::{lock, offer, open_runs, single};
 use crate::report::Screen;
+use crate::stand::postgres;
 use serde_json::{Value, json};
 
 pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
@@ -34,7 +35,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let databases: Vec<Value> = match facts.pg(start.stand, start.config) {
             Ok(pg) => {
                 let mut admin = pg.session("postgres", "ffx-status")?;
-                housekeeping::own_databases(&mut admin, &pg.database)?
+                postgres::own_databases(&mut admin, &pg.database)?
                     .into_iter()
                     .map(|(purpose, row)| json!({ "name": row.name, "purpose": purpose, "bytes": row.bytes }))
                     .collect()

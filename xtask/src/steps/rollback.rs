@@ -93,7 +93,7 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     record.database.open = row.open;
     record.database.cited = "never written to by this release".into();
     code::names_back(ctx, "rollback", target)?;
-    freeze::forget_copies(ctx, "rollback", &target.id)?;
+    freeze::forget_copies(ctx, "rollback", |id| id == target.id)?;
     let stand = ctx.stand("rollback")?;
     let ids: Vec<String> = stand
         .containers()?
