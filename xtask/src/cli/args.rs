@@ -147,7 +147,10 @@ fn reason(text: &str) -> Result<String, String> {
 
 #[derive(Debug, Args)]
 pub struct Rollback {
-    /// Go back to the database in this backup directory
+    /// Go back to this release: its code, and the database as it left it
+    #[arg(long, value_name = "RID", conflicts_with = "backup")]
+    pub to: Option<String>,
+    /// Go back to the database in this backup directory; the code stays
     #[arg(long, value_name = "DIR")]
     pub backup: Option<PathBuf>,
     /// Do not ask

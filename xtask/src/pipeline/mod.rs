@@ -10,6 +10,7 @@ pub mod release;
 pub mod request;
 pub mod rollback;
 pub mod single;
+pub mod targets;
 
 use crate::acts::short_id;
 use crate::clock::{self, Clock};
