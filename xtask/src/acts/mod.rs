@@ -2,6 +2,7 @@
 //! clone, swap, sums, restore beside, go back to images and source.
 
 pub mod aside;
+pub mod blockers;
 pub mod cluster;
 pub mod code;
 pub mod fence;

@@ -91,6 +91,8 @@ pub enum Command {
     Rollback(Rollback),
     /// Which version runs, how to go back, what is open
     Status,
+    /// Is everything ready for a release? Every finding with its remedy; changes nothing
+    Doctor,
     /// Read and re-verify what runs left behind, offline
     Evidence(Evidence),
     /// The resolved configuration, each value with the layer it came from

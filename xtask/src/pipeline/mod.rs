@@ -1,5 +1,6 @@
 //! Order, lock, journal, when to roll back, verdict. Knows no docker words.
 
+pub mod doctor;
 pub mod finish;
 pub mod housekeeping;
 pub mod lock;
