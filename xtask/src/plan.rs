@@ -138,6 +138,8 @@ pub struct Inputs {
     pub tables: u64,
     /// Databases that the end of a release drops: replaced undo clones, dumped failed ones.
     pub drops: Vec<String>,
+    /// The repository's own backup script runs first.
+    pub script: bool,
 }
 
 impl Plan {
@@ -258,7 +260,12 @@ fn steps(config: &Config, facts: &Facts, waivers: &Waivers, inputs: &Inputs, rol
         step("precheck", format!("lock, git, services, {data} run, baseline smoke, secret scan"), None),
         step(
             "backup",
-            format!("dump {} of one snapshot into {}", facts.database, config.backup.directory),
+            format!(
+                "{}dump {} of one snapshot into {}",
+                if inputs.script { "scripts/pwsh/ff-backup.ps1; " } else { "" },
+                facts.database,
+                config.backup.directory
+            ),
             waivers.skip_backup.clone(),
         ),
         step("build", format!("build {}", facts.built.join(", ")), waivers.skip_build.clone()),

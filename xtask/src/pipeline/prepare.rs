@@ -1,6 +1,7 @@
 //! Looks at everything and makes the plan of a release. Changes nothing.
 
 use super::{Start, housekeeping, lock, open_runs};
+use crate::acts::script::Engine;
 use crate::clock::{self, Clock};
 use crate::error::{Context, Fault, Result};
 use crate::evidence::{self, EVIDENCE, free_rid, new_rid};
@@ -34,8 +35,11 @@ pub struct Prepared {
 pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     check_waivers(&options.waivers)?;
     let stand = start.stand;
+    let engine = Engine::of(start.config, &stand.exec)?;
     let mut facts = facts::gather(stand, start.config)?;
     facts.versions.extend(facts::more_versions(stand));
+    let backs_up = options.waivers.skip_backup.is_none();
+    facts.versions.extend(engine.version(&stand.exec).filter(|_| backs_up).map(|v| ("pwsh".into(), v)));
     facts::learn_secrets(stand, &facts.model, &start.config.repo)?;
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
     open_runs::refuse(&start.config.repo)?;
@@ -64,6 +68,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         database_bytes: None,
         tables: 0,
         drops: Vec::new(),
+        script: matches!(engine, Engine::Script { .. }),
     };
     if let Ok(pg) = facts.pg(stand, start.config) {
         let mut psql = pg

@@ -5,6 +5,7 @@ use super::finish::{self, Given};
 use super::lock::Lock;
 use super::release::failure_of;
 use super::{Ending, Start, housekeeping, open_runs, step};
+use crate::acts::script::Engine;
 use crate::acts::smoke::{self, Patience};
 use crate::acts::{Ctx, short_id};
 use crate::clock::{self, Clock};
@@ -84,8 +85,10 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
 
 /// B1 alone, with proof.
 pub fn backup(start: &Start<'_>) -> Result<Ending> {
+    let engine = Engine::of(start.config, &start.stand.exec)?;
     let mut facts = look(start)?;
     facts.versions.extend(facts::more_versions(start.stand));
+    facts.versions.extend(engine.version(&start.stand.exec).map(|v| ("pwsh".into(), v)));
     facts.pg(start.stand, start.config)?;
     let head = start.stand.head()?;
     let rid = new_rid("bak", Clock::System, Some(&head));

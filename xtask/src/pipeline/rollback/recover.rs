@@ -1,7 +1,7 @@
 //! Undoes an interrupted run: by what the world says, not by its journal alone.
 
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, app_prefix, fence, smoke};
+use crate::acts::{Ctx, app_prefix, fence, script, smoke};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, Line, LineKind, Reached, reached, read_journal, read_record};
@@ -12,6 +12,7 @@ use crate::stand::postgres;
 use crate::steps::{migrate, rollback};
 use serde_json::json;
 use std::path::Path;
+use std::time::Duration;
 
 /// Undoes an interrupted run: by what the world says, not by its journal alone.
 pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollback> {
@@ -31,6 +32,10 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
                 pg.end_backends(&mut admin, &app_prefix(dead))?;
                 pg.end_backends(&mut admin, &format!("ffxadmin:{dead}"))?;
             }
+        }
+        if is_open(&lines, "backup", "script") {
+            let age = Duration::from_secs(ctx.config.backup.timeout_s);
+            script::clean(&pg, &ctx.app("script"), age)?;
         }
         Ok(((), json!({})))
     })?;
@@ -69,6 +74,12 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
     names_of_before(ctx, &dir, reached)?;
     record.recovers = Some(of.into());
     Ok(record)
+}
+
+/// Was this act begun and not ended?
+fn is_open(lines: &[Line], step: &str, act: &str) -> bool {
+    let last = lines.iter().rfind(|l| l.step == step && l.act == act);
+    last.is_some_and(|l| l.kind == LineKind::Intent)
 }
 
 fn short_of(open: &OpenRun) -> String {
