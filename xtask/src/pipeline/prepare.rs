@@ -35,11 +35,13 @@ pub struct Prepared {
 pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     check_waivers(&options.waivers)?;
     let stand = start.stand;
-    let engine = Engine::of(start.config, &stand.exec)?;
+    let engine = match &options.waivers.skip_backup {
+        Some(reason) => Engine::Native { why: reason.clone() },
+        None => Engine::of(start.config, &stand.exec)?,
+    };
     let mut facts = facts::gather(stand, start.config)?;
     facts.versions.extend(facts::more_versions(stand));
-    let backs_up = options.waivers.skip_backup.is_none();
-    facts.versions.extend(engine.version(&stand.exec).filter(|_| backs_up).map(|v| ("pwsh".into(), v)));
+    facts.versions.extend(engine.version(&stand.exec).map(|v| ("pwsh".into(), v)));
     facts::learn_secrets(stand, &facts.model, &start.config.repo)?;
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
     open_runs::refuse(&start.config.repo)?;
