@@ -17,7 +17,7 @@ use xtask::error::{Fault, fault_of};
 use xtask::exec::{Exec, Interrupt};
 use xtask::redact::Redactor;
 use xtask::stand::Stand;
-use xtask::stand::ffbackup::Call;
+use xtask::stand::ffbackup::{Call, SCRIPT};
 use xtask::stand::postgres::Pg;
 
 pub const ID: &str = "70abbfdb7635eb4906c36573cdf858c2dd458d9a00c25dff8792755281309dd9";
@@ -46,9 +46,23 @@ pub fn program(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// The stand-in for PowerShell in a directory of its own; `mode` says what it does.
-pub fn stand_in(bin: &Path, mode: &str) {
-    program(&bin.join("pwsh"), include_str!("pwsh.sh"));
+/// PowerShell into `bin` and the script into a checkout: the stand-in, or the real ones. `mode`
+/// says what the stand-in does.
+pub fn powershell(bin: &Path, repo: &Path, mode: &str) {
+    let script = repo.join(SCRIPT);
+    std::fs::create_dir_all(script.parent().unwrap()).unwrap();
+    let Some((pwsh, real)) = real() else {
+        std::fs::write(&script, "# stand-in\n").unwrap();
+        program(&bin.join("pwsh"), include_str!("pwsh.sh"));
+        return std::fs::write(bin.join("mode"), mode).unwrap();
+    };
+    std::fs::copy(real, &script).unwrap();
+    let shim = format!(
+        "here=$(dirname \"$0\")\nprintf '%s\\n' \"$@\" > \"$here/pwsh.argv\"\nenv > \"$here/pwsh.env\"\n\
+         readlink \"/proc/$$/fd/0\" > \"$here/pwsh.stdin\"\necho $$ > \"$here/pwsh.pid\"\nexec '{}' \"$@\"\n",
+        pwsh.display()
+    );
+    program(&bin.join("pwsh"), &shim);
     std::fs::write(bin.join("mode"), mode).unwrap();
 }
 
@@ -56,21 +70,7 @@ impl Scene {
     pub fn new(mode: &str) -> Scene {
         let scratch = tempfile::Builder::new().prefix("ff-script-").tempdir().unwrap();
         let (bin, repo) = (scratch.path().join("bin"), scratch.path().join("лис a b"));
-        let script = repo.join("scripts/pwsh/ff-backup.ps1");
-        std::fs::create_dir_all(script.parent().unwrap()).unwrap();
-        stand_in(&bin, mode);
-        match real() {
-            None => std::fs::write(&script, "# stand-in\n").unwrap(),
-            Some((pwsh, real)) => {
-                std::fs::copy(real, &script).unwrap();
-                let call = format!(
-                    "here=$(dirname \"$0\")\nprintf '%s\\n' \"$@\" > \"$here/pwsh.argv\"\nenv > \"$here/pwsh.env\"\n\
-                     readlink \"/proc/$$/fd/0\" > \"$here/pwsh.stdin\"\necho $$ > \"$here/pwsh.pid\"\nexec '{}' \"$@\"\n",
-                    pwsh.display()
-                );
-                program(&bin.join("pwsh"), &call);
-            }
-        }
+        powershell(&bin, &repo, mode);
         program(&bin.join("docker"), include_str!("docker.sh"));
         program(&bin.join("inside/pg_dump"), include_str!("pg_dump.sh"));
         program(&bin.join("inside/pg_dumpall"), include_str!("pg_dumpall.sh"));
