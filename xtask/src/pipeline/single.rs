@@ -118,8 +118,9 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
             )?;
             let made = backup::run(&ctx, &head)?;
             let r = &made.record;
-            let detail =
+            let mut detail =
                 format!("{} in {}, into {}", fsx::human_bytes(r.bytes), clock::human_ms(r.dump_ms), r.dir);
+            detail.extend(r.script_dir.iter().map(|dir| format!("; the script's into {dir}")));
             Ok((made, detail))
         })?;
         step(&run, start.events, interrupt, "proof", || {
