@@ -73,14 +73,11 @@ fn a_path_of_another_system_escapes_before_it_and_older_shapes_are_taken() {
 }
 
 #[test]
-fn two_runs_do_not_meet_in_one_directory() {
-    let scene = Scene::new("good");
+fn two_runs_of_one_second_do_not_share_a_directory() {
+    let Some(scene) = played("same-second") else { return };
     scene.run(LONG).unwrap();
-    // Within the second of the first one it is refused; later it has a directory of its own.
-    match scene.run(LONG) {
-        Ok(stored) => assert_eq!(stored.dir.parent(), Some(scene.backups.as_path())),
-        Err(fault) => assert!(fault.to_string().contains("was there before it began"), "{fault}"),
-    }
+    let told = scene.fails(LONG);
+    assert!(told.contains("20260101-000000 was there before it began"), "{told}");
 }
 
 // ---------------------------------------------------------------- failures that the script tells
@@ -136,6 +133,13 @@ fn an_exit_of_0_without_a_result_is_a_failure() {
         let told = scene.fails(LONG);
         assert!(told.contains("exit 0: no outDir was named"), "{mode}: {told}");
     }
+}
+
+#[test]
+fn a_result_with_another_exit_is_a_failure() {
+    let Some(scene) = played("late") else { return };
+    let told = scene.fails(LONG);
+    assert!(told.contains("made no backup: exit 1"), "{told}");
 }
 
 #[test]
@@ -229,6 +233,7 @@ fn what_the_script_leaves_running_when_a_signal_kills_it_is_ended() {
     let Some(scene) = played("dies") else { return };
     let told = scene.fails(LONG);
     assert!(told.ends_with("killed by signal 9"), "{told}");
+    assert!(scene.read("orphan.pid").is_some());
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Scene {
     pub fn nothing_left(&self) {
         let left: Vec<_> = std::fs::read_dir(self.bin.join("container/tmp")).unwrap().flatten().collect();
         assert!(left.is_empty(), "left in the container: {left:?}");
-        for name in ["pg_dump.pid", "pwsh.pid"] {
+        for name in ["pg_dump.pid", "pwsh.pid", "orphan.pid"] {
             if let Some(pid) = self.read(name) {
                 assert!(!runs(pid.trim()), "{name} {pid} runs on");
             }

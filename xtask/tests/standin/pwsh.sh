@@ -59,6 +59,7 @@ logged() {
 
 [ -f "$compose" ] || fail 'compose file is missing.'
 stamp=$(date -u +%Y%m%d-%H%M%S)
+[ "$mode" != same-second ] || stamp=20260101-000000
 dir=$into/$stamp
 mkdir "$dir" 2>/dev/null || [ -d "$dir" ] || fail 'BackupDir cannot be written to.'
 if [ "$mode" = nothing ]; then rmdir "$dir"; exit 0; fi
@@ -82,7 +83,9 @@ cmd="pg_dump -U \"$user\" -d \"$db\" -Fc --no-owner --no-privileges -f \"${remot
 if [ "$mode" = dies ]; then
   # The docker client is orphaned and holds standard output.
   docker exec "$id" sh -c "$cmd" &
-  while [ ! -e "$here/pg_dump.pid" ]; do :; done
+  # And something that ends with nothing.
+  sh -c 'echo $$ > "$1/orphan.pid"; while :; do read -r _ < "$1/never"; done' sh "$here" &
+  while [ ! -e "$here/pg_dump.pid" ] || [ ! -s "$here/orphan.pid" ]; do :; done
   kill -KILL $$
 fi
 logged pg_dump_exec.log "cid=$id" "cmd=$cmd" -- docker exec "$id" sh -c "$cmd" ||
@@ -132,3 +135,4 @@ case $mode in
   terminal) printf '\033[?1h\033[?1loutDir: %s\n' "$dir" ;;
   *) printf 'outDir: %s\n' "$dir" ;;
 esac
+[ "$mode" != late ] || fail 'it cannot clean up.'
