@@ -50,10 +50,16 @@ fn the_script_runs_first_and_when_it_fails_nothing_of_it_is_left() {
     assert_eq!(evidence.json("summary.json")["state_left"], "unchanged");
     before.containers_untouched(&stand, &evidence.at);
     nothing_in_the_container(&stand);
-    wait_for("the backend of the script's pg_dump to end", SOON, || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump'";
-        (stand.value(sql) == "0").then_some(())
-    });
+    dumping(&stand, "0");
+
+    // The program itself killed while the script runs: the recovery finds what it left.
+    let killed = stand.start(&["backup"]);
+    dumping(&stand, "1");
+    killed.signal("KILL");
+    killed.wait();
+    stand.run(&["rollback", "--yes"]).expect(0);
+    nothing_in_the_container(&stand);
+    dumping(&stand, "0");
     stand.psql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ff-test-lock'",
     );
@@ -65,6 +71,14 @@ fn the_script_runs_first_and_when_it_fails_nothing_of_it_is_left() {
         let refused = stand.run_with(&demanded, &["release", "--yes"]).expect(10);
         assert!(refused.stderr.contains("pwsh (PowerShell 7) is not on the PATH"), "{}", refused.at());
     }
+}
+
+/// Waits until so many sessions of the script's pg_dump are there: ours have other names.
+fn dumping(stand: &Stand, sessions: &str) {
+    wait_for(&format!("{sessions} sessions of pg_dump"), SOON, || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump'";
+        (stand.value(sql) == sessions).then_some(())
+    });
 }
 
 /// A session that holds a lock on the table until somebody ends it.

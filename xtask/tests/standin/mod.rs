@@ -165,6 +165,20 @@ impl Scene {
     }
 }
 
+/// A test that failed leaves nothing running either.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let ours = self.bin.display().to_string();
+        for name in ["pg_dump.pid", "orphan.pid"] {
+            let Some(pid) = self.read(name) else { continue };
+            let line = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+            if String::from_utf8_lossy(&line).contains(&ours) {
+                signal("KILL", &pid);
+            }
+        }
+    }
+}
+
 /// Sends a signal to one process.
 pub fn signal(name: &str, pid: &str) {
     tool("kill", &[Path::new("-s"), Path::new(name), Path::new(pid.trim())], std::process::Stdio::null());
