@@ -84,6 +84,10 @@ pub enum Command {
     /// The whole pipeline: back up, prove, build, migrate, deploy, smoke; back again when it fails
     Release(Release),
     /// Back the database up and prove the backup
+    ///
+    /// Where scripts/pwsh/ff-backup.ps1 and pwsh (PowerShell 7) are there, the script runs first and
+    /// its result is verified; when it fails, so does the backup. Without the script:
+    /// --set backup.engine=native
     Backup,
     /// The quick check: API, worker, one task that really goes through
     Smoke,
