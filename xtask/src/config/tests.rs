@@ -1,5 +1,7 @@
 //! The layers of the configuration, and its errors.
 
+mod properties;
+
 use super::*;
 use crate::error::{Exit, fault_of};
 
