@@ -44,9 +44,9 @@ pub fn load(repo: &Path, environment: &[(String, String)], overrides: &Overrides
 
     // Compose itself takes the project's name from `.env`.
     if let Ok(pairs) = envfile::read(&repo.join(".env"))
-        && let Some((_, name)) = pairs.iter().find(|(k, v)| k == "COMPOSE_PROJECT_NAME" && !v.is_empty())
+        && let Some(name) = envfile::last(&pairs, "COMPOSE_PROJECT_NAME").filter(|n| !n.is_empty())
     {
-        set(&mut tree, "stand.project", Value::String(name.clone()));
+        set(&mut tree, "stand.project", Value::String(name.into()));
         origins.insert("stand.project".into(), ".env".into());
     }
     let file = overrides.file.clone().unwrap_or_else(|| repo.join(FILE));

@@ -1,5 +1,6 @@
 //! The layers of the configuration, and its errors.
 
+mod dotenv;
 mod properties;
 
 use super::*;
