@@ -69,3 +69,6 @@ impl Stand {
         self.docker(args)
     }
 }
+
+#[cfg(test)]
+mod tests;
