@@ -46,7 +46,7 @@ fn every_statement_comes_once_with_the_new_name_and_its_texts_as_they_were() {
     let parts = (name(), name(), name(), name()).prop_flat_map(|(from, to, role, setting)| {
         (Just(from.clone()), Just(to), Just(role), Just(setting), comment(from.clone()), comment(from))
     });
-    hold(1200, parts, |(from, to, role, setting, comment, other)| {
+    hold(500, parts, |(from, to, role, setting, comment, other)| {
         let at = written(&from);
         let body = |d: &str| {
             vec![
@@ -90,7 +90,7 @@ fn any_script_gives_only_statements_about_the_new_database() {
         Just("GRANT CONNECT ON DATABASE app TO x;".to_string()),
         "[A-Z'\"; a-z\\\\-]{0,20}",
     ];
-    hold(1500, prop::collection::vec(line, 0..8), |lines| {
+    hold(600, prop::collection::vec(line, 0..8), |lines| {
         for statement in statements(&lines.join("\n"), "app", "new") {
             prop_assert!(statement.contains("DATABASE \"new\""), "{}", statement);
             prop_assert!(!statement.starts_with("DROP"));

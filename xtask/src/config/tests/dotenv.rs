@@ -123,7 +123,7 @@ fn a_quoted_value_comes_back_whatever_is_in_it() {
 
 #[test]
 fn any_text_is_read_without_a_panic_and_without_an_empty_key() {
-    hold(1500, "(\\PC|[='\"\\\\\n\r :#]){0,40}", |text| {
+    hold(600, "(\\PC|[='\"\\\\\n\r :#]){0,40}", |text| {
         for (key, value) in parse(&text) {
             prop_assert!(!key.is_empty() && !key.contains(char::is_whitespace), "{:?}", key);
             prop_assert!(value.len() <= text.len());

@@ -81,7 +81,7 @@ fn nearly_toml() -> impl Strategy<Value = String> {
 
 #[test]
 fn any_file_is_read_or_refused_as_usage() {
-    hold(400, nearly_toml(), |text| {
+    hold(200, nearly_toml(), |text| {
         let dir = repo(Some(&text), None);
         if let Err(error) = load(dir.path(), &[], &Overrides::default()) {
             let fault = fault_of(&error);
@@ -94,7 +94,7 @@ fn any_file_is_read_or_refused_as_usage() {
 #[test]
 fn a_mistyped_key_names_the_right_one_in_every_layer() {
     let keys = known();
-    hold(300, mistyped(), |(right, wrong)| {
+    hold(100, mistyped(), |(right, wrong)| {
         if keys.contains_key(&wrong) || wrong.ends_with('.') {
             return Ok(());
         }
@@ -174,7 +174,7 @@ fn what_a_generator_writes_is_what_is_read_whatever_the_line_ends() {
     let word = "[^\"\\\\\\pC]{0,12}";
     let strategy =
         (word, prop::collection::vec(word, 0..4), any::<u32>(), any::<bool>(), any::<bool>(), any::<bool>());
-    hold(200, strategy, |(text, list, number, truth, bom, crlf)| {
+    hold(100, strategy, |(text, list, number, truth, bom, crlf)| {
         let quoted: Vec<String> = list.iter().map(|w| format!("\"{w}\"")).collect();
         let mut file = format!(
             "# comment\n[stand]\nproject = \"{text}\"\napp_services = [{}]\n[deploy]\nsoak_s = {number}\n[smoke]\nround_trip = {truth}",

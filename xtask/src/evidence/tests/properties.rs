@@ -90,7 +90,7 @@ fn an_edited_journal_is_refused_or_its_own_beginning() {
     let whole = texts(&read_journal(&path).unwrap());
     let sealed = bytes.split_inclusive(|b| *b == b'\n').take(4).map(<[u8]>::len).sum();
     let sealed: &[u8] = &bytes[..sealed];
-    hold(1500, edit(), |edit| {
+    hold(700, edit(), |edit| {
         let changed = edited(&bytes, &edit);
         fs::write(&path, &changed).unwrap();
         if let Ok(lines) = read_journal(&path) {
@@ -203,7 +203,7 @@ fn tree(names: &std::collections::BTreeSet<String>) -> tempfile::TempDir {
 #[test]
 fn a_tree_verifies_and_every_single_change_of_it_is_found() {
     let names = prop::collection::btree_set(name(), 1..8);
-    hold(150, (names, any::<Index>(), 0..6u8, any::<Index>()), |(names, at, how, byte)| {
+    hold(80, (names, any::<Index>(), 0..6u8, any::<Index>()), |(names, at, how, byte)| {
         let dir = tree(&names);
         write_digest(dir.path()).unwrap();
         prop_assert_eq!(check_digest(dir.path()).unwrap(), []);

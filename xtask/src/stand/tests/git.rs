@@ -168,7 +168,7 @@ fn on_disk(repo: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn dirt_is_what_was_done_and_the_recorded_tree_is_what_lies_there() {
     let files = prop::collection::btree_map(name(), proptest::sample::select(ALL.to_vec()), 1..12);
-    hold(30, files.prop_filter("a directory and a file of one name", apart), |files| {
+    hold(14, files.prop_filter("a directory and a file of one name", apart), |files| {
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path();
         let stand = stand(repo);

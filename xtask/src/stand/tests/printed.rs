@@ -74,7 +74,7 @@ fn ask_everything(model: &Model) {
 
 #[test]
 fn any_json_is_a_model_or_an_error() {
-    hold(800, (any_json(), any_json()), |(services, any)| {
+    hold(400, (any_json(), any_json()), |(services, any)| {
         for value in [any, json!({ "services": services.clone() }), json!({ "services": { "s": services } })]
         {
             let parsed = Model::parse(value.to_string().as_bytes());
@@ -212,7 +212,7 @@ fn containers_come_back_as_docker_has_them_and_no_part_of_the_list_is_one() {
 /// A container without an id or a state would look like one that is not running.
 #[test]
 fn what_is_no_container_is_an_error_that_says_what_is_missing() {
-    hold(800, prop::collection::vec(any_json(), 1..3), |list| {
+    hold(400, prop::collection::vec(any_json(), 1..3), |list| {
         let whole =
             |v: &Value| v["Id"].is_string() && v["Image"].is_string() && v["State"]["Status"].is_string();
         let parsed = containers::parse(Value::from(list.clone()).to_string().as_bytes());

@@ -49,7 +49,7 @@ fn unquoted(text: &str, quote: char) -> Option<(String, &str)> {
 
 #[test]
 fn names_and_texts_of_sql_end_where_they_should() {
-    hold(1500, (word(), word()), |(name, text)| {
+    hold(500, (word(), word()), |(name, text)| {
         let sql = format!("{} = {};", ident(&name), literal(&text));
         let (read, rest) = unquoted(&sql, '"').unwrap();
         prop_assert_eq!(read, name);
@@ -70,7 +70,7 @@ fn a_side_name_fits_tells_purpose_and_run_and_is_the_databases_own() {
     let purpose = || proptest::sample::select(vec!["pre", "proof", "failed", "from", "undo"]);
     let id = || "2025[01][0-9][0-2][0-9]t[0-9]{6}_[0-9a-f]{4}";
     hold(
-        1500,
+        300,
         ("[\\PC]{1,70}|й{1,40}|[a-z]{1,63}", purpose(), id(), purpose(), id()),
         |(name, a, x, b, y)| {
             let side = side_name(&name, a, &x);
