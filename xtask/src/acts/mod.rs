@@ -100,3 +100,6 @@ pub fn app_prefix(id: &str) -> String {
 pub fn short_id(rid: &str, stamp: &str) -> String {
     format!("{}_{}", stamp.replace('-', "t"), &crate::fsx::sha256(rid.as_bytes())[..4])
 }
+
+#[cfg(test)]
+mod tests;

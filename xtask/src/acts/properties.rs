@@ -10,28 +10,72 @@ pub fn statements(script: &str, from: &str, to: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut wanted = false;
     let mut current = String::new();
+    let mut inside = Inside::Nothing;
     for line in script.lines() {
-        if let Some(header) = line.strip_prefix("-- Name: ") {
+        let between = inside == Inside::Nothing && current.is_empty();
+        if inside == Inside::Nothing
+            && let Some(header) = line.strip_prefix("-- Name: ")
+        {
             wanted = header_wanted(header, from);
             current.clear();
             continue;
         }
-        if !wanted
-            || (current.is_empty() && (line.is_empty() || line.starts_with("--") || line.starts_with('\\')))
-        {
+        // A line for psql.
+        if between && line.starts_with('\\') {
+            continue;
+        }
+        inside.advance(line);
+        if !wanted || (between && (line.is_empty() || line.starts_with("--"))) {
             continue;
         }
         current.push_str(line);
         current.push('\n');
-        if line.trim_end().ends_with(';') && quotes_closed(&current) {
+        if line.trim_end().ends_with(';') && inside == Inside::Nothing {
             let statement = current.trim().trim_end_matches(';').to_string();
             current.clear();
-            if belongs(&statement, from) {
-                found.push(renamed(&statement, from, to));
-            }
+            found.extend(renamed(&statement, from, to));
         }
     }
     found
+}
+
+/// Where a script stands at the end of a line. Comments and bodies of functions may hold anything,
+/// also what looks like a header or a statement of the script.
+#[derive(PartialEq)]
+enum Inside {
+    Nothing,
+    Quotes(char),
+    /// `$tag$`
+    Dollars(String),
+}
+
+impl Inside {
+    fn advance(&mut self, line: &str) {
+        let mut rest = line;
+        let mut before = ' ';
+        while let Some(c) = rest.chars().next() {
+            let mut step = c.len_utf8();
+            match self {
+                Inside::Nothing if rest.starts_with("--") => return,
+                Inside::Nothing if c == '\'' || c == '"' => *self = Inside::Quotes(c),
+                Inside::Nothing if c == '$' && !before.is_alphanumeric() && before != '_' => {
+                    let tag = rest[1..].find(|t: char| !t.is_alphanumeric() && t != '_');
+                    if let Some(end) = tag.filter(|end| rest[1 + end..].starts_with('$')) {
+                        step = end + 2;
+                        *self = Inside::Dollars(rest[..step].into());
+                    }
+                }
+                Inside::Quotes(quote) if c == *quote => *self = Inside::Nothing,
+                Inside::Dollars(tag) if rest.starts_with(tag.as_str()) => {
+                    step = tag.len();
+                    *self = Inside::Nothing;
+                }
+                _ => {}
+            }
+            before = c;
+            rest = &rest[step..];
+        }
+    }
 }
 
 /// `app; Type: DATABASE; Schema: -; Owner: admin` and its siblings.
@@ -48,41 +92,41 @@ fn header_wanted(header: &str, from: &str) -> bool {
     }
 }
 
-/// Statements about the database itself; creating, dropping and entering it are not.
-fn belongs(statement: &str, from: &str) -> bool {
-    let plain = names(from);
-    let starts = |prefix: &str| statement.starts_with(prefix);
-    let about = plain.iter().any(|n| statement.contains(&format!("DATABASE {n}")));
-    about
-        && (starts("ALTER DATABASE ")
-            || starts("ALTER ROLE ")
-            || starts("GRANT ")
-            || starts("REVOKE ")
-            || starts("COMMENT ON DATABASE ")
-            || starts("SECURITY LABEL "))
-}
-
 /// The name as pg_dump may write it.
 fn names(name: &str) -> [String; 2] {
     [ident(name), name.to_string()]
 }
 
-fn renamed(statement: &str, from: &str, to: &str) -> String {
-    for name in names(from) {
-        let at = format!("DATABASE {name}");
-        if let Some(begin) = statement.find(&at) {
-            let end = begin + at.len();
-            // `DATABASE app` must not match `DATABASE app2`.
-            if statement[end..].chars().next().is_none_or(|c| c.is_whitespace() || c == ';') {
-                return format!("{}DATABASE {}{}", &statement[..begin], ident(to), &statement[end..]);
-            }
-        }
-    }
-    statement.into()
+/// A statement about the database itself, about another one; creating, dropping and entering it are
+/// none.
+fn renamed(statement: &str, from: &str, to: &str) -> Option<String> {
+    let kinds =
+        ["ALTER DATABASE ", "ALTER ROLE ", "GRANT ", "REVOKE ", "COMMENT ON DATABASE ", "SECURITY LABEL "];
+    let (begin, end) = place(statement, from).filter(|_| kinds.iter().any(|k| statement.starts_with(k)))?;
+    Some(format!("{}{}{}", &statement[..begin], ident(to), &statement[end..]))
 }
 
-fn quotes_closed(text: &str) -> bool {
-    text.matches('\'').count().is_multiple_of(2) && text.matches('"').count().is_multiple_of(2)
+/// Where the name stands after the word DATABASE: not in a text, not in another name.
+fn place(statement: &str, name: &str) -> Option<(usize, usize)> {
+    let mut quote = None;
+    for (at, c) in statement.char_indices() {
+        match quote {
+            Some(q) if c == q => quote = None,
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None if statement[at..].starts_with(" DATABASE ") => {
+                let begin = at + " DATABASE ".len();
+                for written in names(name) {
+                    let Some(after) = statement[begin..].strip_prefix(written.as_str()) else { continue };
+                    // `DATABASE app` must not match `DATABASE app2`.
+                    if after.chars().next().is_none_or(char::is_whitespace) {
+                        return Some((begin, begin + written.len()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Replays statements; every one must hold.

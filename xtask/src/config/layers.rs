@@ -44,20 +44,22 @@ pub fn load(repo: &Path, environment: &[(String, String)], overrides: &Overrides
 
     // Compose itself takes the project's name from `.env`.
     if let Ok(pairs) = envfile::read(&repo.join(".env"))
-        && let Some((_, name)) = pairs.iter().find(|(k, v)| k == "COMPOSE_PROJECT_NAME" && !v.is_empty())
+        && let Some(name) = envfile::last(&pairs, "COMPOSE_PROJECT_NAME").filter(|n| !n.is_empty())
     {
-        set(&mut tree, "stand.project", Value::String(name.clone()));
+        set(&mut tree, "stand.project", Value::String(name.into()));
         origins.insert("stand.project".into(), ".env".into());
     }
     let file = overrides.file.clone().unwrap_or_else(|| repo.join(FILE));
     if overrides.file.is_some() || file.exists() {
+        let shown = file.strip_prefix(repo).unwrap_or(&file).display().to_string();
         let layer = read_file(&file, &known)?;
         for (key, value) in flatten(&layer) {
+            fits(&known, &key, &value, &shown)?;
             set(&mut tree, &key, value);
-            origins.insert(key, file.strip_prefix(repo).unwrap_or(&file).display().to_string());
+            origins.insert(key, shown.clone());
         }
     }
-    for (key, name, text) in from_environment(environment, &known) {
+    for (key, name, text) in from_environment(environment, &known)? {
         let value = typed(&known, &key, &text, &format!("environment variable {name}"))?;
         set(&mut tree, &key, value);
         origins.insert(key, format!("environment {name}"));
@@ -135,7 +137,7 @@ fn read_file(file: &Path, known: &BTreeMap<String, Value>) -> Result<Map<String,
     for (section, keys) in &layer {
         let sections = || known.keys().filter_map(|k| k.split('.').next());
         if !sections().any(|s| s == section) {
-            return Err(unknown(file, section, sections()).into());
+            return Err(unknown(&file.display().to_string(), section, sections()).into());
         }
         let Some(keys) = keys.as_object() else {
             return Err(Fault::usage(format!("{}: {section} must be a table", file.display()))
@@ -145,27 +147,45 @@ fn read_file(file: &Path, known: &BTreeMap<String, Value>) -> Result<Map<String,
         for key in keys.keys() {
             let dotted = format!("{section}.{key}");
             if !known.contains_key(&dotted) {
-                return Err(unknown(file, &dotted, known.keys().map(String::as_str)).into());
+                let known = known.keys().map(String::as_str);
+                return Err(unknown(&file.display().to_string(), &dotted, known).into());
             }
         }
     }
     Ok(layer)
 }
 
-fn unknown<'a>(file: &Path, key: &str, known: impl Iterator<Item = &'a str>) -> Fault {
+fn unknown<'a>(from: &str, key: &str, known: impl Iterator<Item = &'a str>) -> Fault {
     let nearest = known.min_by_key(|k| strsim::damerau_levenshtein(k, key));
-    let fault = Fault::usage(format!("{}: there is no `{key}`", file.display()));
+    let fault = Fault::usage(format!("{from}: there is no `{key}`"));
     match nearest {
         Some(nearest) => fault.remedy(format!("did you mean `{nearest}`?")),
         None => fault,
     }
 }
 
-/// `FF_SECTION_KEY` for every key, and the names that other scripts already use.
+/// As many slips of the finger make one of our variables another word; what is further away is
+/// somebody else's.
+const SLIPS: usize = 2;
+
+/// `FF_SECTION_KEY` for every key, and the names that other scripts already use. A variable that is
+/// nearly one of these is refused: a value that silently does nothing is worse. Other `FF_` ones belong
+/// to the application and its scripts.
 fn from_environment(
     environment: &[(String, String)],
     known: &BTreeMap<String, Value>,
-) -> Vec<(String, String, String)> {
+) -> Result<Vec<(String, String, String)>> {
+    let names: Vec<String> = known.keys().map(|k| variable(k)).collect();
+    for (name, _) in environment {
+        let near = |n: &String| strsim::damerau_levenshtein(n, name) <= SLIPS;
+        if name.starts_with("FF_")
+            && !names.contains(name)
+            && !NOT_OURS.contains(&name.as_str())
+            && names.iter().any(near)
+        {
+            return Err(unknown("the environment", name, names.iter().map(String::as_str)).into());
+        }
+    }
     let named = [
         ("smoke.base_url", "API_BASE"),
         ("stand.project", "COMPOSE_PROJECT_NAME"),
@@ -182,22 +202,59 @@ fn from_environment(
         take(key, name);
     }
     for key in known.keys() {
-        let name = format!("FF_{}", key.replace('.', "_").to_uppercase());
+        let name = variable(key);
         if !NOT_OURS.contains(&name.as_str()) {
             take(key, &name);
         }
     }
-    found
+    Ok(found)
+}
+
+/// The environment variable of a key.
+fn variable(key: &str) -> String {
+    format!("FF_{}", key.replace('.', "_").to_uppercase())
 }
 
 /// A text as the type that the key has: lists are split at commas.
 fn typed(known: &BTreeMap<String, Value>, key: &str, text: &str, from: &str) -> Result<Value> {
-    let bad = |what: &str| Fault::usage(format!("{from}: {key} must be {what}")).why(format!("`{text}`"));
-    Ok(match known.get(key) {
-        Some(Value::Bool(_)) => Value::Bool(text.parse().map_err(|_| bad("true or false"))?),
-        Some(Value::Number(_)) => Value::from(text.parse::<u64>().map_err(|_| bad("a whole number"))?),
-        Some(Value::Array(_)) => text.split(',').map(|p| Value::String(p.trim().into())).collect(),
+    let bad =
+        || Fault::usage(format!("{from}: {key} must be {}", wanted(known, key))).why(format!("`{text}`"));
+    let value = match known.get(key) {
+        Some(Value::Bool(_)) => Value::Bool(text.parse().map_err(|_| bad())?),
+        Some(Value::Number(_)) => Value::from(text.parse::<u64>().map_err(|_| bad())?),
+        Some(Value::Array(_)) => {
+            let items = text.split(',').map(str::trim).filter(|p| !p.is_empty());
+            items.map(|p| Value::String(p.into())).collect()
+        }
         Some(Value::String(_)) => Value::String(text.into()),
-        _ => return Err(Fault::usage(format!("{from}: there is no `{key}`")).into()),
-    })
+        _ => return Err(unknown(from, key, known.keys().map(String::as_str)).into()),
+    };
+    fits(known, key, &value, from)?;
+    Ok(value)
+}
+
+/// Asks one key of one layer alone, so that the error can name both.
+fn fits(known: &BTreeMap<String, Value>, key: &str, value: &Value, from: &str) -> Result<()> {
+    let (section, name) = key.split_once('.').unwrap_or((key, ""));
+    let alone = serde_json::json!({ section: { name: value } });
+    let Err(error) = serde_json::from_value::<Values>(alone) else { return Ok(()) };
+    let why = error.to_string();
+    let mut words = why.split('`').skip(1).step_by(2);
+    if why.starts_with("unknown field")
+        && let Some(field) = words.next()
+    {
+        return Err(unknown(&format!("{from}, {key}"), field, words).into());
+    }
+    Err(Fault::usage(format!("{from}: {key} must be {}", wanted(known, key))).why(why).into())
+}
+
+/// The type of a key, in words.
+fn wanted(known: &BTreeMap<String, Value>, key: &str) -> &'static str {
+    match known.get(key) {
+        _ if key == "smoke.http" => "a list of tables, each below its own [[smoke.http]]",
+        Some(Value::Bool(_)) => "true or false",
+        Some(Value::Number(_)) => "a whole number that is not too large",
+        Some(Value::Array(_)) => "a list of texts",
+        _ => "a text",
+    }
 }

@@ -1,5 +1,8 @@
 //! The layers of the configuration, and its errors.
 
+mod dotenv;
+mod properties;
+
 use super::*;
 use crate::error::{Exit, fault_of};
 
@@ -87,6 +90,11 @@ fn environment_values_get_their_types() {
     let config = load(dir.path(), &pairs, &Overrides::default()).unwrap();
     assert_eq!(config.deploy.soak_s, 2);
     assert_eq!(config.stand.app_services, ["api", "worker"]);
+    // Another script's variable is no business of ours, a slip of the finger is.
+    let theirs = env(&[("FF_BACKUP_ROOT", "/x"), ("FF_SMOKE_URL_LIST", "y"), ("FF_DEPLOYER", "anna")]);
+    load(dir.path(), &theirs, &Overrides::default()).unwrap();
+    let slip = load(dir.path(), &env(&[("FF_DEPLOY_SOAKS", "2")]), &Overrides::default()).unwrap_err();
+    assert!(fault_of(&slip).remedy.unwrap().contains("FF_DEPLOY_SOAK_S"));
     let bad = env(&[("FF_DEPLOY_SOAK_S", "soon")]);
     let fault = fault_of(&load(dir.path(), &bad, &Overrides::default()).unwrap_err());
     assert!(fault.what.contains("FF_DEPLOY_SOAK_S"), "{fault}");

@@ -1,7 +1,7 @@
 //! digest.sha256: lower-case hex, LF, sorted, relative paths, what
-//! `sha256sum -c` reads.
+//! `sha256sum -c` reads. Only plain files: a link could lead out of the directory.
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, bail};
 use crate::fsx;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub enum Mismatch {
     Extra(String),
     /// There with other content.
     Changed(String),
-    /// A line that is not `<hex>  <path>`.
+    /// A line that is not `<hex>  <path>` as it is written here, or names a path a second time.
     Malformed(usize),
 }
 
@@ -37,8 +37,12 @@ pub fn write(dir: &Path) -> Result<String> {
     let mut text = String::new();
     for file in fsx::files_below(dir)? {
         if file != NAME {
+            if !is_plain(&dir.join(&file)) {
+                bail!("{file} in {} is not a plain file", dir.display());
+            }
             let (hash, _) = fsx::sha256_file(&dir.join(&file))?;
-            text.push_str(&format!("{hash}  {file}\n"));
+            let (mark, name) = escaped(&file);
+            text.push_str(&format!("{mark}{hash}  {name}\n"));
         }
     }
     fsx::write_atomic(&dir.join(NAME), text.as_bytes())?;
@@ -51,11 +55,12 @@ pub fn check(dir: &Path) -> Result<Vec<Mismatch>> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let mut found = Vec::new();
     let mut listed = BTreeMap::new();
-    for (number, line) in text.lines().enumerate() {
-        match line.split_once("  ") {
-            Some((hash, file)) if hash.len() == 64 && !file.is_empty() => {
-                listed.insert(file.to_string(), hash.to_string());
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        match entry(line) {
+            Some((hash, file)) if !listed.contains_key(&file) => {
+                listed.insert(file, hash);
             }
+            // The first of two lines holds, as `sha256sum -c` fails when either does not fit.
             _ => found.push(Mismatch::Malformed(number + 1)),
         }
     }
@@ -65,12 +70,55 @@ pub fn check(dir: &Path) -> Result<Vec<Mismatch>> {
         }
         match listed.remove(&file) {
             None => found.push(Mismatch::Extra(file)),
-            Some(hash) if fsx::sha256_file(&dir.join(&file))?.0 != hash => {
-                found.push(Mismatch::Changed(file));
+            Some(hash) => {
+                let path = dir.join(&file);
+                if !is_plain(&path) || fsx::sha256_file(&path)?.0 != hash {
+                    found.push(Mismatch::Changed(file));
+                }
             }
-            Some(_) => {}
         }
     }
     found.extend(listed.into_keys().map(Mismatch::Missing));
     Ok(found)
+}
+
+fn is_plain(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|m| m.is_file())
+}
+
+/// A name as `sha256sum` writes it, and the mark before the line that says so.
+fn escaped(name: &str) -> (&'static str, String) {
+    if !name.contains(['\\', '\n', '\r']) {
+        return ("", name.into());
+    }
+    ("\\", name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r"))
+}
+
+/// Hash and path of a line; none for anything that [`write`] does not write.
+fn entry(line: &str) -> Option<(String, String)> {
+    let line = line.strip_suffix('\n')?;
+    let (mark, rest) = line.strip_prefix('\\').map_or(("", line), |rest| ("\\", rest));
+    let (hash, name) = rest.split_once("  ")?;
+    let hex = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let file = if mark.is_empty() { name.to_string() } else { unescaped(name)? };
+    let inside = file.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let drive = file.as_bytes().get(1) == Some(&b':');
+    (hex && inside && !drive && escaped(&file) == (mark, name.to_string())).then(|| (hash.to_string(), file))
+}
+
+fn unescaped(name: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut chars = name.chars();
+    while let Some(c) = chars.next() {
+        text.push(match c {
+            '\\' => match chars.next()? {
+                '\\' => '\\',
+                'n' => '\n',
+                'r' => '\r',
+                _ => return None,
+            },
+            c => c,
+        });
+    }
+    Some(text)
 }

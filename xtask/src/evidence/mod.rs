@@ -125,17 +125,21 @@ pub fn free_rid(root: &Path, rid: String) -> String {
     name
 }
 
-/// A rid becomes a file name and part of database names' records: `[A-Za-z0-9._-]` only.
+/// A rid becomes a file name, a word of commands and a part of a git ref: `[A-Za-z0-9._-]` only,
+/// and nothing that git refuses in a ref.
 pub fn check_rid(rid: &str) -> Result<()> {
     let fine = !rid.is_empty()
         && rid.len() <= 80
-        && !rid.starts_with('.')
+        && !rid.starts_with(['.', '-'])
+        && !rid.ends_with('.')
+        && !rid.ends_with(".lock")
+        && !rid.contains("..")
         && rid.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if fine {
         return Ok(());
     }
     Err(Fault::new(format!("`{rid}` is not a release id"))
-        .why("allowed are 1 to 80 of A-Z a-z 0-9 . _ -, not beginning with a dot")
+        .why("allowed are 1 to 80 of A-Z a-z 0-9 . _ -, without `..`, `.` or `-` at the beginning, `.` or `.lock` at the end")
         .exit(Exit::Usage)
         .into())
 }

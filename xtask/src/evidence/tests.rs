@@ -1,5 +1,7 @@
 //! The run directory: names, masking, journal, digest, verdict.
 
+mod properties;
+
 use super::*;
 use crate::error::fault_of;
 use serde_json::json;

@@ -3,7 +3,7 @@
 
 use super::Stand;
 use super::model::Bind;
-use crate::error::{Context, Lane, Result};
+use crate::error::{Context, Lane, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -79,16 +79,24 @@ impl Stand {
 /// What `docker inspect` printed.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Container>> {
     let list: Vec<Value> = serde_json::from_slice(bytes).context("docker inspect printed no JSON list")?;
-    Ok(list.iter().map(container).collect())
+    list.iter().map(container).collect()
 }
 
-fn container(value: &Value) -> Container {
+/// Without an id, an image or a state it would look like a container that does not run.
+fn container(value: &Value) -> Result<Container> {
+    for (what, found) in
+        [("Id", &value["Id"]), ("Image", &value["Image"]), ("State.Status", &value["State"]["Status"])]
+    {
+        if !found.is_string() {
+            bail!("docker inspect printed a container without {what}");
+        }
+    }
     let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
     let strings = |v: &Value| -> Vec<String> { v.as_array().into_iter().flatten().map(text).collect() };
     let config = &value["Config"];
     let mut argv = strings(&config["Entrypoint"]);
     argv.extend(strings(&config["Cmd"]));
-    Container {
+    Ok(Container {
         id: text(&value["Id"]),
         service: text(&config["Labels"]["com.docker.compose.service"]),
         image: text(&value["Image"]),
@@ -116,5 +124,5 @@ fn container(value: &Value) -> Container {
             .map(|(k, v)| (k.to_string(), v.to_string()))
             .collect(),
         argv,
-    }
+    })
 }

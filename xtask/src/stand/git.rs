@@ -90,7 +90,8 @@ impl Stand {
         let mut entries = text.split('\0');
         while let Some(entry) = entries.next() {
             let (Some(state), Some(path)) = (entry.get(..2), entry.get(3..)) else { continue };
-            if state.starts_with('R') || state.starts_with('C') {
+            // In either column: `git add -N` makes a rename that only the working tree has.
+            if state.contains(['R', 'C']) {
                 entries.next(); // the old name
             }
             if OWN.iter().any(|own| path.starts_with(own)) {

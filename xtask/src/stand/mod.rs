@@ -70,3 +70,6 @@ impl Stand {
         self.docker(args)
     }
 }
+
+#[cfg(test)]
+mod tests;

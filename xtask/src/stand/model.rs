@@ -95,17 +95,18 @@ impl Model {
         self.binds(service).into_iter().find(|b| Path::new(&b.source) == repo).map(|b| b.target)
     }
 
-    /// The first TCP port that a service publishes: host address and port.
+    /// The first TCP port that a service publishes: host address, as a URL has it, and port.
     pub fn published(&self, service: &str) -> Option<(String, u16)> {
         let ports = self.service(service)["ports"].as_array()?;
-        ports.iter().find_map(|p| {
+        ports.iter().filter(|p| p["protocol"].as_str().is_none_or(|p| p == "tcp")).find_map(|p| {
             let port = match &p["published"] {
                 Value::String(text) => text.parse().ok(),
                 Value::Number(n) => n.as_u64().and_then(|n| u16::try_from(n).ok()),
                 _ => None,
             }?;
             let host = p["host_ip"].as_str().filter(|h| !h.is_empty() && *h != "0.0.0.0" && *h != "::");
-            Some((host.unwrap_or("127.0.0.1").to_string(), port))
+            let host = host.unwrap_or("127.0.0.1");
+            Some((if host.contains(':') { format!("[{host}]") } else { host.into() }, port))
         })
     }
 

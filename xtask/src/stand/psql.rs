@@ -15,7 +15,7 @@ pub const QUESTION: Duration = Duration::from_secs(60);
 pub const PINS: &str = "-c TimeZone=UTC -c DateStyle=ISO,YMD -c IntervalStyle=postgres \
     -c extra_float_digits=3 -c bytea_output=hex -c search_path=pg_catalog -c lc_monetary=C \
     -c quote_all_identifiers=off -c row_security=off -c jit=off -c statement_timeout=0 \
-    -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c client_encoding=UTF8";
+    -c lock_timeout=0 -c standard_conforming_strings=on -c idle_in_transaction_session_timeout=0 -c client_encoding=UTF8";
 
 /// An open psql session.
 pub struct Psql {
@@ -127,7 +127,7 @@ pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// `'text'`, for literals; backslashes are literal, as standard_conforming_strings has it.
+/// `'text'`, for literals; backslashes are literal: [`PINS`] says so, whatever the database says.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

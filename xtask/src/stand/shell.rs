@@ -76,6 +76,6 @@ impl Shell {
 }
 
 /// A word as `sh` reads it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

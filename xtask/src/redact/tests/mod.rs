@@ -6,6 +6,7 @@
 mod json;
 mod known;
 mod planted;
+mod properties;
 mod rows;
 mod source;
 mod stream;

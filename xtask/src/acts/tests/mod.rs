@@ -1,0 +1,3 @@
+//! Tests of what only generated inputs show.
+
+mod properties;
