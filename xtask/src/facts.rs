@@ -3,6 +3,8 @@
 
 use crate::config::{Config, envfile};
 use crate::error::{Fault, Lane, Result, anyhow};
+use crate::lkg::Store;
+use crate::redact::Redactor;
 use crate::stand::Stand;
 use crate::stand::broker::{self, Broker};
 use crate::stand::containers::Container;
@@ -260,9 +262,50 @@ fn compose_version(stand: &Stand) -> Result<String> {
     }
 }
 
-/// Feeds the redactor with every secret that the stand's own files hold.
-pub fn learn_secrets(stand: &Stand, model: &Model, repo: &Path) -> Result<()> {
+/// Feeds the redactor with the secrets of the checkout's own files and of this process's
+/// environment. Asks no program.
+pub fn learn_own_files(redactor: &Redactor, config: &Config) {
+    let learn_env_files = |dir: &Path| {
+        for name in envfile::names(dir) {
+            for (key, value) in envfile::read(&dir.join(name)).unwrap_or_default() {
+                redactor.learn(&key, &value);
+            }
+        }
+    };
+    learn_env_files(&config.repo);
+    // Secrets written into a compose file that compose itself cannot read.
+    for file in &config.stand.compose_files {
+        let text = std::fs::read_to_string(config.repo.join(file)).unwrap_or_default();
+        text.lines().for_each(|line| drop(redactor.learn("", line)));
+    }
+    for (key, value) in std::env::vars_os() {
+        redactor.learn(&key.to_string_lossy(), &value.to_string_lossy());
+    }
+    // A rollback starts containers with what was valid then.
+    let store = Store::of(&config.repo);
+    for rid in store.releases() {
+        learn_env_files(&store.env_dir(&rid));
+        for path in [store.own_model(&rid), store.model(&rid)] {
+            if let Ok(raw) = crate::fsx::read_json(&path) {
+                learn_model(redactor, &Model { raw });
+            }
+        }
+    }
+}
+
+/// Feeds the redactor with every secret that the resolved model holds; its names are none.
+pub fn learn_secrets(stand: &Stand, model: &Model) {
     let redactor = stand.exec.redactor();
+    learn_model(redactor, model);
+    for value in model.secret_files().iter().filter_map(|f| std::fs::read_to_string(f).ok()) {
+        redactor.learn("compose_secret", &value);
+    }
+    for value in model.secret_variables().iter().filter_map(|v| std::env::var(v).ok()) {
+        redactor.learn("compose_secret", &value);
+    }
+}
+
+fn learn_model(redactor: &Redactor, model: &Model) {
     let services = model.services();
     let names: Vec<&str> = services.iter().map(String::as_str).collect();
     redactor.spare(&names);
@@ -275,13 +318,4 @@ pub fn learn_secrets(stand: &Stand, model: &Model, repo: &Path) -> Result<()> {
     for (key, value) in env.iter().chain(&model.texts()) {
         redactor.learn(key, value);
     }
-    for name in envfile::names(repo) {
-        for (key, value) in envfile::read(&repo.join(name)).unwrap_or_default() {
-            redactor.learn(&key, &value);
-        }
-    }
-    for (key, value) in std::env::vars() {
-        redactor.learn(&key, &value);
-    }
-    Ok(())
 }

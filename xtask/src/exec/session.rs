@@ -114,8 +114,10 @@ impl Session {
     fn keep_stderr(&mut self, bytes: &[u8]) {
         self.stderr.push_str(&String::from_utf8_lossy(bytes));
         if self.stderr.len() > 64 << 10 {
-            self.stderr =
-                self.stderr.chars().rev().take(16 << 10).collect::<Vec<_>>().into_iter().rev().collect();
+            // Whole lines: half a secret would not be seen to be one.
+            let from = self.stderr.len() - (16 << 10);
+            let line = self.stderr.bytes().skip(from).position(|b| b == b'\n').map(|at| from + at + 1);
+            self.stderr.drain(..line.unwrap_or(self.stderr.len()));
         }
     }
 

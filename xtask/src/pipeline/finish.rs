@@ -7,12 +7,9 @@ use crate::error::{Exit, Lane, Result};
 use crate::event::Outcome;
 use crate::evidence::records::*;
 use crate::evidence::{self, *};
-use crate::fsx;
 use crate::plan::Plan;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 
 /// Called with the digest's sha256.
 pub type OnPass<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
@@ -56,7 +53,7 @@ fn write(start: &Start<'_>, run: &RunDir, failure: Option<&Failure>, given: Give
     if let Some(failure) = failure.filter(wanted) {
         request::write(run, failure, &start.config.stand.project, &given.plan.commit)?;
     }
-    let hits = scan(start, run)?;
+    let hits = evidence::leaks(&run.path, start.stand.exec.redactor())?;
     run.journal.fact("evidence", "secret scan", json!({ "hits": hits }))?;
     if !hits.is_empty() {
         let wanted = "Find out how they came there, change them, and remove this run's directory.";
@@ -74,7 +71,7 @@ fn write(start: &Start<'_>, run: &RunDir, failure: Option<&Failure>, given: Give
         "exit_code": judged.exit.code(),
         "last_known_good": (passed && given.on_pass.is_some()).then_some(&run.rid),
     }))?;
-    let mut summary = sum_up(start, run, failure, &given, judged)?;
+    let mut summary = run.masked(&sum_up(start, run, failure, &given, judged)?)?;
     let mut exit = exit_of(&summary);
     let mut digest = put(start, run, &summary)?;
     let verified = evidence::verify(&run.path, Some(&start.config.repo))?;
@@ -119,28 +116,9 @@ fn exit_of(summary: &Summary) -> Exit {
 fn put(start: &Start<'_>, run: &RunDir, summary: &Summary) -> Result<String> {
     run.write_json("summary.json", summary)?;
     for (name, text) in (start.render)(summary) {
-        run.write_text(&name, &start.stand.exec.redactor().text(&text))?;
+        run.write_text(&name, &text)?;
     }
     evidence::write_digest(&run.path)
-}
-
-/// Names of keys whose values stand in the evidence; never the values.
-fn scan(start: &Start<'_>, run: &RunDir) -> Result<Vec<String>> {
-    let mut hits = Vec::new();
-    for file in fsx::files_below(&run.path)? {
-        let mut scanner = start.stand.exec.redactor().scanner();
-        let mut reader = File::open(run.path.join(&file))?;
-        let mut buffer = vec![0u8; 64 << 10];
-        loop {
-            let read = reader.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            scanner.push(&buffer[..read]);
-        }
-        hits.extend(scanner.finish().into_iter().map(|key| format!("{key} in {file}")));
-    }
-    Ok(hits)
 }
 
 fn sum_up(

@@ -2,12 +2,14 @@
 
 use super::{Start, housekeeping, lock, open_runs};
 use crate::clock::{self, Clock};
+use crate::config::allow::{self, Allowed};
 use crate::error::{Context, Fault, Result};
 use crate::evidence::{self, EVIDENCE, free_rid, new_rid};
 use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::plan::{Inputs, Plan, Waivers};
+use crate::redact::finding_kinds;
 use crate::stand::git::Dirt;
 use crate::steps::migrate;
 use std::collections::BTreeMap;
@@ -28,15 +30,18 @@ pub struct Prepared {
     pub head: String,
     pub last: Option<LastKnownGood>,
     pub options: Options,
+    /// Findings of the secret scan that are none.
+    pub allow: Vec<Allowed>,
 }
 
 /// Looks at everything and makes the plan. Changes nothing.
 pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     check_waivers(&options.waivers)?;
+    let allow = allow::load(&start.config.repo, &finding_kinds())?;
     let stand = start.stand;
     let mut facts = facts::gather(stand, start.config)?;
     facts.versions.extend(facts::more_versions(stand));
-    facts::learn_secrets(stand, &facts.model, &start.config.repo)?;
+    facts::learn_secrets(stand, &facts.model);
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
     open_runs::refuse(&start.config.repo)?;
     let head = stand.head()?;
@@ -93,7 +98,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
             .into());
     }
     let plan = Plan::release(start.config, &facts, &options.waivers, inputs);
-    Ok(Prepared { facts, plan, dirt, head, last, options })
+    Ok(Prepared { facts, plan, dirt, head, last, options, allow })
 }
 
 /// V2: without a proved backup there is no rollback, and that must be said.

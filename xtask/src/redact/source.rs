@@ -64,6 +64,14 @@ enum Way {
     Ini,
 }
 
+/// Every kind that a finding can have.
+pub fn finding_kinds() -> Vec<&'static str> {
+    let own = ["private key", "credentials in a URL", "password literal", "default for a secret"];
+    let mut all: Vec<&str> = own.into_iter().chain(shapes::TOKENS.iter().map(|t| t.0)).collect();
+    all.dedup();
+    all
+}
+
 /// Finds secrets in a source file. At most one finding of a kind in a line.
 pub fn scan_text(text: &str) -> Vec<SecretFinding> {
     let mut findings: Vec<SecretFinding> = Vec::new();
