@@ -10,5 +10,7 @@ mod support;
 
 #[path = "support/scenes/gates.rs"]
 mod gates;
+#[path = "support/scenes/secrets.rs"]
+mod secrets;
 #[path = "support/scenes/writers.rs"]
 mod writers;
