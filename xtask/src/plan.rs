@@ -138,6 +138,8 @@ pub struct Inputs {
     pub tables: u64,
     /// Databases that the end of a release drops: replaced undo clones, dumped failed ones.
     pub drops: Vec<String>,
+    /// Too little for a clone beside them: they are dropped before the proof instead.
+    pub short_of_disk: bool,
 }
 
 impl Plan {
@@ -163,6 +165,10 @@ impl Plan {
             warnings
                 .push("services mount the checkout: its code is live already, before this release".into());
         }
+        let when = match inputs.short_of_disk {
+            true => "before the proof, because the database's disk is short",
+            false => "at the end",
+        };
         let disk_needed_bytes = bytes * 5 / 2;
         let expected = 3_000 + 4_000 + bytes / 250_000 + inputs.tables * 3 / 2;
         Plan {
@@ -184,7 +190,7 @@ impl Plan {
             verify: inputs.verify,
             smoke: smoke_names(config, facts),
             steps,
-            destroys: inputs.drops.iter().map(|d| format!("database {d} is dropped at the end")).collect(),
+            destroys: inputs.drops.iter().map(|d| format!("database {d} is dropped {when}")).collect(),
             way_back,
             rollback_enabled,
             waivers: list,

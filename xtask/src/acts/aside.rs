@@ -42,7 +42,8 @@ pub fn count(
 ) -> Result<Vec<SetAside>> {
     let pg = ctx.pg(step)?;
     let app = ctx.app("aside");
-    let mut psql = fence::with_door_open(admin, failed, &app, |_| pg.session(failed, &app))?;
+    // A stranger in it, e.g. a monitor that looks into every database, changes nothing that counts.
+    let (mut psql, _) = fence::with_door_open(admin, failed, &app, |_| pg.session(failed, &app))?;
     let tables: Vec<Table> = psql.rows(
         "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relfilenode::bigint AS filenode \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -97,6 +98,12 @@ pub fn count(
         }
     }
     Ok(found)
+}
+
+/// Was this failed database dumped, and is the dump as it was?
+pub fn dumped(ctx: &Ctx<'_>, failed: &str) -> bool {
+    let dir = ctx.config.repo.join(&ctx.config.backup.directory).join(failed);
+    crate::evidence::check_digest(&dir).is_ok_and(|found| found.is_empty())
 }
 
 /// Dumps the failed database into a directory of its own; returns it relative to the checkout.

@@ -7,7 +7,7 @@ use crate::stand::psql::{Psql, QUESTION};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Name to a hash of everything that is visible of it, without password hashes.
+/// Name to a hash of everything that is visible of it.
 pub type Cluster = BTreeMap<String, String>;
 
 #[derive(Debug, Deserialize)]
@@ -18,15 +18,19 @@ struct Row {
 
 /// Reads roles, memberships, cluster-wide settings of roles and ALTER SYSTEM.
 pub fn read(admin: &mut Psql) -> Result<Cluster> {
+    // A changed password keeps the previous version out: those who may see that it changed look at it,
+    // as a hash of the salted verifier among other fields; in pg_roles it is a row of stars.
+    let may = admin.value("SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")?;
+    let roles = if may.as_deref() == Some("t") { "pg_authid" } else { "pg_roles" };
     let rows: Vec<Row> = admin.rows(
-        "SELECT 'role ' || r.rolname AS name, md5(concat_ws('|', r.rolsuper, r.rolinherit, r.rolcreaterole, \
-           r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls, r.rolconnlimit, r.rolvaliduntil, \
+        &format!("SELECT 'role ' || r.rolname AS name, md5(concat_ws('|', r.rolsuper, r.rolinherit, r.rolcreaterole, \
+           r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls, r.rolconnlimit, r.rolvaliduntil, r.rolpassword, \
            (SELECT string_agg(m.roleid::regrole::text, ',' ORDER BY m.roleid::regrole::text) \
               FROM pg_auth_members m WHERE m.member = r.oid), \
            (SELECT array_to_string(s.setconfig, ',') FROM pg_db_role_setting s \
               WHERE s.setrole = r.oid AND s.setdatabase = 0))) AS hash \
-         FROM pg_roles r WHERE r.rolname !~ '^pg_' \
-         UNION ALL SELECT 'setting ' || name, md5(setting) FROM pg_settings WHERE sourcefile LIKE '%postgresql.auto.conf'",
+         FROM {roles} r WHERE r.rolname !~ '^pg_' \
+         UNION ALL SELECT 'setting ' || name, md5(setting) FROM pg_settings WHERE sourcefile LIKE '%postgresql.auto.conf'"),
         QUESTION,
     )?;
     Ok(rows.into_iter().map(|r| (r.name, r.hash)).collect())

@@ -87,10 +87,10 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
     })
 }
 
-/// Forgets the copies of one run: they live and die with its clone. What its failed version had
-/// left stays with the failed database.
-pub fn forget_copies(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<()> {
-    forget(ctx, step, |of| of == id, &["ff:freeze:*", "ff:thawed:*"])
+/// Forgets the copies of runs, by id: they live and die with the clone. What a failed version had left
+/// stays with the failed database.
+pub fn forget_copies(ctx: &Ctx<'_>, step: &str, which: impl Fn(&str) -> bool) -> Result<()> {
+    forget(ctx, step, which, &["ff:freeze:*", "ff:thawed:*"])
 }
 
 /// Forgets everything of other runs.

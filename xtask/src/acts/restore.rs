@@ -232,10 +232,35 @@ pub fn compare(ctx: &Ctx<'_>, step: &str, side: &str, source: &Source) -> Result
 pub fn sums_of_closed(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, database: &str) -> Result<Sums> {
     let pg = ctx.pg(step)?;
     let app = ctx.app("sums");
-    let mut sessions =
+    let (mut sessions, strangers) =
         fence::with_door_open(admin, database, &app, |_| sums::open(&pg, database, &app, None, 2))?;
+    if strangers > 0 {
+        return Err(Fault::new(format!("{strangers} foreign sessions came into {database}"))
+            .why("it was open for a moment, for reading only by this run; they were ended")
+            .lane(Lane::C)
+            .into());
+    }
     let tick = |done, total| ctx.progress(step, "summing the clone", done, Some(total));
     sums::take(&mut sessions, &tick)
+}
+
+/// Sums a clone once more under its own name, which nobody knows: under the live one clients that
+/// reconnect would come in by the same door. What differs from `before`; none where the clone is not
+/// there any more.
+pub fn sum_again(
+    ctx: &Ctx<'_>,
+    step: &str,
+    clone: &str,
+    oid: u64,
+    before: &Sums,
+) -> Result<Option<Vec<String>>> {
+    let mut admin = ctx.pg(step)?.session("postgres", &ctx.app("sum-again"))?;
+    if postgres::database(&mut admin, clone)?.is_none_or(|c| c.oid != oid) {
+        return Ok(None);
+    }
+    let now = sums_of_closed(ctx, step, &mut admin, clone)?;
+    ctx.run.write_json("sums_restored.json", &now)?;
+    Ok(Some(sums::differences(before, &now)))
 }
 
 /// A file that is hashed while it is read.

@@ -1,9 +1,14 @@
-//! Free space where a release needs it.
+//! Free space where a release needs it, and what is given up for it.
 
-use super::Ctx;
-use crate::error::{Context, Lane, Result};
+use super::{Ctx, aside};
+use crate::error::{Context, Fault, Lane, Result};
+use crate::fsx;
+use crate::stand::postgres::{self, Pg};
+use crate::stand::psql::{Psql, literal};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// Free bytes where it matters.
 pub fn free(ctx: &Ctx<'_>) -> BTreeMap<String, u64> {
@@ -21,7 +26,11 @@ pub fn free(ctx: &Ctx<'_>) -> BTreeMap<String, u64> {
 
 /// Free bytes on the volume that holds PGDATA.
 pub fn of_database(ctx: &Ctx<'_>, step: &str) -> Result<u64> {
-    let pg = ctx.pg(step)?;
+    free_of(&ctx.pg(step)?)
+}
+
+/// The same, asked outside a run.
+pub fn free_of(pg: &Pg) -> Result<u64> {
     let script = "df -Pk \"${PGDATA:-/var/lib/postgresql/data}\"";
     let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", script]);
     let text = pg.stand.exec.run(&call)?.success("ask for the free space of the database", Lane::A)?.text();
@@ -32,4 +41,66 @@ pub fn of_database(ctx: &Ctx<'_>, step: &str) -> Result<u64> {
         .and_then(|n| n.parse().ok())
         .context("df printed no free space")?;
     Ok(kilobytes * 1024)
+}
+
+/// Bytes that a release needs beside what is there: a clone with some room to grow, and WAL.
+pub fn needed(admin: &mut Psql, database: &str) -> Result<u64> {
+    let sql = format!(
+        "SELECT pg_database_size({}) * 13 / 10 + pg_size_bytes(current_setting('max_wal_size'))",
+        literal(database)
+    );
+    admin.value(&sql)?.and_then(|n| n.parse().ok()).context("PostgreSQL told no size")
+}
+
+/// Where too little is free, drops what earlier releases left: undo clones, and failed databases whose
+/// dump is as it was. One by one, until there is enough; else it is an error: a disk that fills up
+/// would stop the live database, too.
+pub fn make(ctx: &Ctx<'_>, step: &str, admin: &mut Psql) -> Result<()> {
+    let pg = ctx.pg(step)?;
+    let need = needed(admin, &pg.database)?;
+    for (purpose, row) in postgres::own_databases(admin, &pg.database)? {
+        if free_of(&pg)? >= need {
+            break;
+        }
+        let of_ours = row.name.ends_with(ctx.id);
+        if of_ours || !(purpose == "pre" || purpose == "failed" && aside::dumped(ctx, &row.name)) {
+            continue;
+        }
+        ctx.act(step, "make room", json!({ "database": row.name, "bytes": row.bytes }), || {
+            postgres::drop_database(admin, &row.name, Duration::from_secs(600))?;
+            Ok(((), json!({})))
+        })?;
+        ctx.events.warn(step, format!("the database's disk is short: {} was dropped", row.name));
+    }
+    let free = free_of(&pg)?;
+    if free >= need {
+        return Ok(());
+    }
+    Err(Fault::new("too little room for a copy beside the database")
+        .why(too_little("the database", free, need))
+        .remedy(MORE_ROOM)
+        .lane(Lane::A)
+        .into())
+}
+
+/// Is there room for a dump? At most as large as the database: text compresses, the rest does not grow.
+pub fn for_backup(place: &Path, database_bytes: u64) -> Result<()> {
+    let free = fs4::available_space(place).with_context(|| format!("free space of {}", place.display()))?;
+    if free >= database_bytes {
+        return Ok(());
+    }
+    Err(Fault::new("too little room for a backup")
+        .why(too_little("backups", free, database_bytes))
+        .remedy("free space where backups lie, or set backup.directory")
+        .lane(Lane::A)
+        .into())
+}
+
+/// What to do about a full volume of the database.
+pub const MORE_ROOM: &str =
+    "free space on the database's volume (undo clones and failed databases: `cargo xtask status`)";
+
+/// How much is missing, in words.
+pub fn too_little(what: &str, free: u64, need: u64) -> String {
+    format!("{} free for {what}, {} needed", fsx::human_bytes(free), fsx::human_bytes(need))
 }

@@ -43,6 +43,9 @@ pub fn prove(ctx: &Ctx<'_>, step: &str, services: &[String], cancel: &Arc<Atomic
                     limit.as_secs(),
                     watch.waiting_for(&now).join(", ")
                 ));
+            } else {
+                // The first that dies twice need not be the only one.
+                problems.extend(watch.shaky(&now));
             }
             return Ok(record(&now, soak, problems));
         }
@@ -154,6 +157,22 @@ impl<'a> Watch<'a> {
         looping.chain(unhealthy).collect()
     }
 
+    /// Services beside a crash loop that were restarted once, or do not run.
+    fn shaky(&self, now: &[Container]) -> Vec<String> {
+        let changed = |s: &String| self.changes.get(s).copied().unwrap_or_default();
+        let code =
+            |s: &String| self.last_exit.get(s).map(|c| format!(" (exit code {c})")).unwrap_or_default();
+        self.services
+            .iter()
+            .filter(|s| changed(s) < LOOPING)
+            .filter_map(|s| match now.iter().find(|c| &c.service == s) {
+                Some(c) if !c.running() => Some(format!("{s} is {}{}", c.state, code(s))),
+                Some(_) if changed(s) > 0 => Some(format!("{s} was restarted, too{}", code(s))),
+                _ => None,
+            })
+            .collect()
+    }
+
     fn waiting_for(&self, now: &[Container]) -> Vec<String> {
         self.services
             .iter()
@@ -181,6 +200,7 @@ mod tests {
             started: started.into(),
             restarts,
             hostname: "h".into(),
+            config_hash: String::new(),
             binds: Vec::new(),
             env: Vec::new(),
             argv: Vec::new(),
@@ -208,6 +228,21 @@ mod tests {
         watch.take(&[container("t2", 1, "restarting", None)]);
         watch.take(&[container("t3", 2, "running", None)]);
         assert!(watch.problems()[0].contains("api does not stay up"), "{:?}", watch.problems());
+    }
+
+    #[test]
+    fn a_crash_loop_names_the_others_that_do_not_run() {
+        let services = ["api".to_string(), "beat".to_string()];
+        let mut watch = Watch::new(&services);
+        let beat = |state| Container { service: "beat".into(), ..container("b", 0, state, None) };
+        for (started, restarts) in [("t1", 0), ("t2", 1), ("t3", 2)] {
+            watch.take(&[container(started, restarts, "running", None), beat("running")]);
+        }
+        assert_eq!(watch.problems().len(), 1);
+        assert!(watch.shaky(&[container("t3", 2, "running", None), beat("running")]).is_empty());
+        let now = [container("t3", 2, "running", None), beat("restarting")];
+        watch.take(&now);
+        assert_eq!(watch.shaky(&now), ["beat is restarting (exit code 1)"]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn list(repo: &Path, json: bool, screen: &Screen) -> Result<Exit> {
 
 fn verify(global: &Global, rid: &str, screen: &Screen) -> Result<Exit> {
     let (dir, repo) = locate(global, rid)?;
-    let found = evidence::verify(&dir, repo.as_deref())?;
+    let found = evidence::verify(&dir, repo.as_deref(), crate::report::render)?;
     if global.json {
         let data = serde_json::json!({ "dir": dir, "ok": found.ok(), "problems": found.problems, "held": found.held });
         screen.data(&(serde_json::to_string_pretty(&data)? + "\n"));

@@ -8,8 +8,9 @@ use crate::error::{Exit, Result};
 use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
-use crate::pipeline::{housekeeping, lock, offer, open_runs, single};
+use crate::pipeline::{lock, offer, open_runs, single};
 use crate::report::Screen;
+use crate::stand::postgres;
 use serde_json::{Value, json};
 
 pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
@@ -34,7 +35,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let databases: Vec<Value> = match facts.pg(start.stand, start.config) {
             Ok(pg) => {
                 let mut admin = pg.session("postgres", "ffx-status")?;
-                housekeeping::own_databases(&mut admin, &pg.database)?
+                postgres::own_databases(&mut admin, &pg.database)?
                     .into_iter()
                     .map(|(purpose, row)| json!({ "name": row.name, "purpose": purpose, "bytes": row.bytes }))
                     .collect()
@@ -56,7 +57,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             "project": start.config.stand.project, "repo": repo, "head": head,
             "last_known_good": last, "services": services, "lock": held,
             "interrupted": if held.is_some() { json!([]) } else {
-                open.iter().map(|o| json!({ "rid": o.rid, "command": o.command, "last": o.last, "since": o.started })).collect()
+                open.iter().map(|o| json!({ "rid": o.rid, "command": o.command, "last": o.last, "words": o.words(), "since": o.started })).collect()
             },
             "databases": databases, "way_back": way_back, "recent": recent,
         });
@@ -112,10 +113,10 @@ fn words(data: &Value) -> String {
     }
     for o in data["interrupted"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "OPEN       {} {} was interrupted at `{}`: cargo xtask rollback\n",
+            "OPEN       {} {} {}: cargo xtask rollback\n",
             text(&o["command"]),
             text(&o["rid"]),
-            text(&o["last"])
+            text(&o["words"])
         ));
     }
     for d in data["databases"].as_array().into_iter().flatten() {

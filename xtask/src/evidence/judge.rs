@@ -19,6 +19,24 @@ pub struct Charge {
     pub waivers: Vec<Waiver>,
     #[serde(default)]
     pub rollback_enabled: bool,
+    /// What was going to be done, for the question whether it was.
+    #[serde(default)]
+    pub app_services: Vec<String>,
+    #[serde(default)]
+    pub data_services: Vec<String>,
+    #[serde(default)]
+    pub smoke: Vec<String>,
+    #[serde(default)]
+    pub migrations: Vec<Planned>,
+    #[serde(default)]
+    pub verify: Vec<Planned>,
+}
+
+/// A file that the plan names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    pub path: String,
+    pub sha256: String,
 }
 
 /// What the files say.
@@ -34,6 +52,8 @@ pub struct Judgement {
 /// The step and act names by which the stand counts as changed, and as unfenced.
 pub const STOP: (&str, &str) = ("change", "stop services");
 pub const UNFENCE: (&str, &str) = ("change", "unfence");
+/// The same for a database that comes from a backup directory: it replaces the live one.
+pub const REPLACE: (&str, &str) = ("rollback", "fence before the swap");
 
 /// How far a run got in changing the stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +68,7 @@ pub fn reached(journal: &[Line]) -> Reached {
     let begun = |(step, act): (&str, &str)| {
         journal.iter().any(|l| l.kind == LineKind::Intent && l.step == step && l.act == act)
     };
-    if begun(UNFENCE) {
+    if begun(UNFENCE) || begun(REPLACE) {
         Reached::Unfenced
     } else if begun(STOP) {
         Reached::Stopped
@@ -83,15 +103,19 @@ pub fn judge(dir: &Path) -> Result<Judgement> {
             gates,
         });
     }
-    let reason = failure.as_ref().map(|f| join(&f.what, f.why.as_deref())).or_else(|| {
-        gates
-            .iter()
-            .find(|g| !g.ok && !charge.waivers.iter().any(|w| w.gate == g.id))
-            .map(|g| format!("gate {} does not hold: {}", g.id, g.detail))
-    });
+    let reason = failure
+        .as_ref()
+        .map(|f| join(&f.what, f.why.as_deref()))
+        .or_else(|| first_open(&gates, &charge.waivers));
     let (exit, state_left) = outcome(&charge, failure.as_ref(), rollback.as_ref(), reached);
     let verdict = if exit == Exit::Refused { Verdict::Refused } else { Verdict::Fail };
     Ok(Judgement { verdict, exit, state_left, reason, gates })
+}
+
+/// The first gate that does not hold and is not waived.
+fn first_open(gates: &[Gate], waivers: &[Waiver]) -> Option<String> {
+    let open = gates.iter().find(|g| !g.ok && !waivers.iter().any(|w| w.gate == g.id))?;
+    Some(format!("gate {} does not hold: {}", open.id, open.detail))
 }
 
 /// Exit code and state of a run that did not pass.
@@ -172,9 +196,11 @@ fn judge_rollback(
         }
         (None, _) => (Verdict::Fail, Exit::NeedsPerson, "needs a person: the rollback did not end".into()),
     };
-    let reason = reason
-        .or_else(|| rollback.as_ref().filter(|_| exit != Exit::Pass).map(|back| back.problems.join("; ")));
-    Judgement { verdict, exit, state_left, reason: reason.filter(|r| !r.is_empty()), gates }
+    let reason = reason.or_else(|| {
+        let problems = rollback.as_ref().map(|back| back.problems.join("; ")).filter(|p| !p.is_empty());
+        problems.or_else(|| first_open(&gates, &[])).filter(|_| exit != Exit::Pass)
+    });
+    Judgement { verdict, exit, state_left, reason, gates }
 }
 
 fn join(what: &str, why: Option<&str>) -> String {

@@ -2,6 +2,7 @@
 //! its verdict later, offline. Steps write records; the verdict is read from
 //! the records, here and again by `evidence verify`.
 
+mod derive;
 mod digest;
 mod journal;
 mod judge;
@@ -10,12 +11,13 @@ pub mod records;
 mod summary;
 mod verify;
 
+pub use derive::{Begun, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
 pub use journal::{Journal, Line, LineKind, read as read_journal};
-pub use judge::{Charge, Judgement, Reached, STOP, UNFENCE, judge, reached};
+pub use judge::{Charge, Judgement, REPLACE, Reached, STOP, UNFENCE, judge, reached};
 pub use leaks::leaks;
 pub use summary::*;
-pub use verify::{Verification, verify};
+pub use verify::{Render, Verification, hashes, verify};
 
 use crate::clock::{self, Clock};
 use crate::error::{Context, Exit, Fault, Result};

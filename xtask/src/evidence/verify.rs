@@ -1,9 +1,11 @@
 //! Reads a run back and says what does not fit: offline, from the files alone.
 
 use super::records::Backup;
-use super::{LineKind, Summary, check_digest, judge, read_journal, read_record};
+use super::{Line, LineKind, Summary, derive, digest, read_journal, read_record};
 use crate::error::Result;
 use crate::fsx;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a re-reading found.
@@ -23,123 +25,159 @@ impl Verification {
     }
 }
 
+/// What makes summary.md and report.html of a summary: how things look is decided elsewhere.
+pub type Render = fn(&Summary) -> Vec<(String, String)>;
+
+/// Written after the seal, or by it.
+const LATER: [&str; 6] =
+    ["events.jsonl", "summary.json", "summary.md", "report.html", digest::NAME, "pruned.json"];
+
+/// The sha256 of every file of a run that is complete when its journal is sealed, by path.
+pub fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for file in fsx::files_below(dir)?.into_iter().filter(|f| !LATER.contains(&f.as_str())) {
+        let (hash, _) = fsx::sha256_file(&dir.join(&file))?;
+        found.insert(file, hash);
+    }
+    Ok(found)
+}
+
 /// Verifies the run in `dir`. `repo` is where a backup's relative directory starts;
 /// without it the backup's files are not looked at.
-pub fn verify(dir: &Path, repo: Option<&Path>) -> Result<Verification> {
-    let mut problems = Vec::new();
-    let mut held = Vec::new();
-    match check_digest(dir) {
-        Ok(found) if found.is_empty() => held.push("every file fits digest.sha256".into()),
-        Ok(found) => problems.extend(found.iter().map(ToString::to_string)),
-        Err(error) => problems.push(format!("{error:#}")),
+pub fn verify(dir: &Path, repo: Option<&Path>, render: Render) -> Result<Verification> {
+    let mut told = Told::default();
+    match digest::check(dir) {
+        Ok(found) if found.is_empty() => told.held("every file fits digest.sha256"),
+        Ok(found) => told.problems.extend(found.iter().map(ToString::to_string)),
+        Err(error) => told.problem(format!("{error:#}")),
     }
     let summary: Option<Summary> = read_record(dir, "summary.json");
     if summary.is_none() {
-        problems.push("summary.json is missing or not readable".into());
+        told.problem("summary.json is missing or not readable");
     }
-    let journal = read_journal(&dir.join("events.jsonl"));
-    match &journal {
-        Err(error) => problems.push(format!("{error:#}")),
+    match read_journal(&dir.join("events.jsonl")) {
+        Err(error) => told.problem(format!("{error:#}")),
         Ok(lines) => {
-            held.push(format!("the journal's {} lines follow each other", lines.len()));
-            check_sealed(lines, summary.as_ref(), &mut problems, &mut held);
+            told.held(format!("the journal's {} lines follow each other", lines.len()));
+            check_sealed(dir, &lines, summary.as_ref(), &mut told);
+            check_summary(dir, render, &mut told);
         }
-    }
-    if let (Some(summary), Ok(_)) = (&summary, &journal) {
-        match judge(dir) {
-            Err(error) => problems.push(format!("cannot be judged again: {error:#}")),
-            Ok(again) => {
-                if again.gates != summary.gates {
-                    let differ = again
-                        .gates
-                        .iter()
-                        .zip(&summary.gates)
-                        .find(|(a, b)| a != b)
-                        .map_or("their number".to_string(), |(a, _)| a.id.clone());
-                    problems
-                        .push(format!("summary.json says something else than the records: gate {differ}"));
-                }
-                // 50 is decided after the records are closed, by a self-verify that failed.
-                let same = again.verdict == summary.verdict && again.exit.code() == summary.exit_code;
-                if !same && summary.exit_code != 50 {
-                    problems.push(format!(
-                        "the records say {} (exit {}), summary.json says {} (exit {})",
-                        again.verdict,
-                        again.exit.code(),
-                        summary.verdict,
-                        summary.exit_code
-                    ));
-                } else {
-                    held.push(format!("the records give the same verdict: {}", summary.verdict));
-                }
-            }
-        }
-    }
-    if let Some(name) = dir.file_name().map(|n| n.to_string_lossy().into_owned())
-        && summary.as_ref().is_some_and(|s| s.rid != name)
-    {
-        problems.push(format!("summary.json belongs to another run than {name}"));
     }
     if let (Some(repo), Some(backup)) = (repo, read_record::<Backup>(dir, "backup.json"))
         && backup.skipped.is_none()
         && !backup.dir.is_empty()
     {
-        check_backup(dir, repo, &backup, &mut problems, &mut held);
+        check_backup(dir, repo, &backup, &mut told);
     }
-    Ok(Verification { dir: dir.into(), summary, problems, held })
+    Ok(Verification { dir: dir.into(), summary, problems: told.problems, held: told.held })
 }
 
-fn check_sealed(
-    lines: &[super::Line],
-    summary: Option<&Summary>,
-    problems: &mut Vec<String>,
-    held: &mut Vec<String>,
-) {
+#[derive(Default)]
+struct Told {
+    problems: Vec<String>,
+    held: Vec<String>,
+}
+
+impl Told {
+    fn problem(&mut self, text: impl Into<String>) {
+        self.problems.push(text.into());
+    }
+    fn held(&mut self, text: impl Into<String>) {
+        self.held.push(text.into());
+    }
+}
+
+/// The last line: the verdict, and what the files were then.
+fn check_sealed(dir: &Path, lines: &[Line], summary: Option<&Summary>, told: &mut Told) {
     let Some(last) = lines.last().filter(|l| l.kind == LineKind::Sealed) else {
-        problems.push("the journal has no `sealed` line at its end: the run did not finish".into());
-        return;
+        return told.problem("the journal has no `sealed` line at its end: the run did not finish");
     };
+    let sealed: BTreeMap<String, String> =
+        serde_json::from_value(last.data["files"].clone()).unwrap_or_default();
+    match hashes(dir) {
+        Err(error) => told.problem(format!("{error:#}")),
+        Ok(now) if now == sealed => told.held("every file is the one that the journal was sealed with"),
+        Ok(now) => {
+            let names: BTreeSet<&String> = now.keys().chain(sealed.keys()).collect();
+            let other = names.into_iter().filter(|name| now.get(*name) != sealed.get(*name));
+            told.problems.extend(other.map(|name| format!("{name} is not what the journal was sealed with")));
+        }
+    }
     let Some(summary) = summary else { return };
-    let sealed = (last.data["verdict"].as_str(), last.data["exit_code"].as_u64());
-    let told = (Some(summary.verdict.to_string()), Some(u64::from(summary.exit_code)));
-    if (sealed.0.map(str::to_string), sealed.1) == told || summary.exit_code == 50 {
-        held.push("summary and sealed journal agree".into());
-    } else {
-        problems.push(format!(
-            "the sealed journal says {} (exit {}), summary.json says {} (exit {})",
-            sealed.0.unwrap_or("nothing"),
-            sealed.1.unwrap_or(0),
-            summary.verdict,
-            summary.exit_code
-        ));
+    let verdict = (last.data["verdict"].as_str().unwrap_or("nothing"), last.data["exit_code"].as_u64());
+    if verdict == (summary.verdict.to_string().as_str(), Some(u64::from(summary.exit_code))) {
+        return told.held("summary and sealed journal agree");
+    }
+    told.problem(format!(
+        "the sealed journal says {} (exit {}), summary.json says {} (exit {})",
+        verdict.0,
+        verdict.1.unwrap_or(0),
+        summary.verdict,
+        summary.exit_code
+    ));
+}
+
+/// summary.json is what the records give, field by field; the other two are what it gives.
+fn check_summary(dir: &Path, render: Render, told: &mut Told) {
+    let (again, written) = match (derive(dir), read_record::<Value>(dir, "summary.json")) {
+        (Err(error), _) => return told.problem(format!("cannot be judged again: {error:#}")),
+        (_, None) => return,
+        (Ok(again), Some(written)) => (again, written),
+    };
+    let mut other = Vec::new();
+    if let Ok(derived) = serde_json::to_value(&again) {
+        differing(&derived, &written, "", &mut other);
+    }
+    match other.first() {
+        None => told.held(format!("the records give the same summary: {}", again.verdict)),
+        Some(_) => {
+            told.problem(format!("summary.json says something else than the records: {}", other.join(", ")))
+        }
+    }
+    for (name, text) in render(&again) {
+        if std::fs::read_to_string(dir.join(&name)).ok().as_ref() != Some(&text) {
+            told.problem(format!("{name} is not what the records give"));
+        }
     }
 }
 
-fn check_backup(
-    dir: &Path,
-    repo: &Path,
-    backup: &Backup,
-    problems: &mut Vec<String>,
-    held: &mut Vec<String>,
-) {
+/// The places at which two values differ, the deepest that tell it.
+fn differing(a: &Value, b: &Value, at: &str, found: &mut Vec<String>) {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for name in names {
+                let (a, b) = (a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null));
+                differing(a, b, &format!("{at}/{name}"), found);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().for_each(|(n, (a, b))| differing(a, b, &format!("{at}/{n}"), found));
+        }
+        _ if a == b => {}
+        _ => found.push(at.to_string()),
+    }
+}
+
+fn check_backup(dir: &Path, repo: &Path, backup: &Backup, told: &mut Told) {
     let place = repo.join(&backup.dir);
     let dump = place.join(&backup.dump);
     if !dump.exists() {
         if dir.join("pruned.json").exists() {
-            held.push("the backup was pruned, as pruned.json says".into());
+            told.held("the backup was pruned, as pruned.json says");
         } else {
-            problems.push(format!("the backup is not where it was: {}", dump.display()));
+            told.problem(format!("the backup is not where it was: {}", dump.display()));
         }
         return;
     }
-    match check_digest(&place) {
-        Ok(found) if found.is_empty() => held.push(format!("the backup's files fit: {}", backup.dir)),
-        Ok(found) => problems.extend(found.iter().map(|m| format!("backup: {m}"))),
-        Err(error) => problems.push(format!("backup: {error:#}")),
+    match digest::check(&place) {
+        Ok(found) if found.is_empty() => told.held(format!("the backup's files fit: {}", backup.dir)),
+        Ok(found) => told.problems.extend(found.iter().map(|m| format!("backup: {m}"))),
+        Err(error) => told.problem(format!("backup: {error:#}")),
     }
     match fsx::sha256_file(&dump) {
         Ok((hash, _)) if hash == backup.sha256 => {}
-        Ok(_) => problems.push("backup: the dump is not the one that was made".into()),
-        Err(error) => problems.push(format!("backup: {error:#}")),
+        Ok(_) => told.problem("backup: the dump is not the one that was made"),
+        Err(error) => told.problem(format!("backup: {error:#}")),
     }
 }

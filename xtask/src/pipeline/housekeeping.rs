@@ -2,59 +2,25 @@
 //! the previous images and the last known good stay; everything else that the
 //! tool made on the stand goes.
 
-use crate::acts::{Ctx, code, freeze};
+use crate::acts::{Ctx, aside, code, freeze};
 use crate::error::Result;
-use crate::evidence::{DIGEST, check_digest};
+use crate::evidence::DIGEST;
 use crate::lkg::Store;
 use crate::stand::images::{is_kept_tag, kept_tag};
 use crate::stand::postgres;
-use crate::stand::psql::Psql;
 use serde_json::json;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(600);
-
-/// The databases that this tool made beside the live one, by purpose.
-pub fn own_databases(admin: &mut Psql, database: &str) -> Result<Vec<(String, postgres::DatabaseRow)>> {
-    let mut found = Vec::new();
-    for row in postgres::databases(admin)? {
-        for purpose in ["pre", "failed", "proof", "from"] {
-            let mark = format!("__{purpose}_");
-            if let Some((base, id)) = row.name.rsplit_once(&mark)
-                && database.starts_with(base)
-                && id.len() == 20
-            {
-                found.push((purpose.to_string(), row.clone()));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Names that the end of a release drops: undo clones of earlier releases, failed databases that
-/// are dumped. For the plan.
-pub fn will_drop(ctx: &Ctx<'_>, admin: &mut Psql, database: &str) -> Result<Vec<String>> {
-    let own = own_databases(admin, database)?;
-    Ok(own
-        .into_iter()
-        .filter(|(purpose, row)| purpose != "failed" || dumped(ctx, &row.name))
-        .map(|(_, r)| r.name)
-        .collect())
-}
-
-/// Was this failed database dumped, and is the dump as it was?
-fn dumped(ctx: &Ctx<'_>, failed: &str) -> bool {
-    let dir = ctx.config.repo.join(&ctx.config.backup.directory).join(failed);
-    check_digest(&dir).is_ok_and(|found| found.is_empty())
-}
 
 /// After a PASS: this release's clone is the undo button; what it replaces goes.
 pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>) -> Result<()> {
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
     let mut gone = Vec::new();
-    for (purpose, row) in own_databases(&mut admin, &pg.database)? {
-        let keep = Some(row.name.as_str()) == clone || (purpose == "failed" && !dumped(ctx, &row.name));
+    for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
+        let keep =
+            Some(row.name.as_str()) == clone || (purpose == "failed" && !aside::dumped(ctx, &row.name));
         if !keep {
             postgres::drop_database(&mut admin, &row.name, LIMIT)?;
             gone.push(row.name);
@@ -77,17 +43,22 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
     pg.end_backends(&mut admin, &ctx.app("restore"))?;
     pg.end_backends(&mut admin, &ctx.app("migrate"))?;
     let mut gone = Vec::new();
-    for (purpose, row) in own_databases(&mut admin, &pg.database)? {
+    let mut clones = Vec::new();
+    for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
         let ours = row.name.ends_with(ctx.id);
         if ours && (purpose == "proof" || purpose == "from" || (purpose == "pre" && !clone_stays)) {
             postgres::drop_database(&mut admin, &row.name, LIMIT)?;
             gone.push(row.name);
+        } else if purpose == "pre" {
+            clones.push(row.name);
         }
     }
     let trees = if clone_stays { Vec::new() } else { code::remove_unused_trees(ctx, "housekeeping", &[])? };
     if !clone_stays {
-        drop_tags(ctx, |tag_id| tag_id == ctx.id)?;
-        freeze::forget_copies(ctx, "housekeeping", ctx.id)?;
+        // Tags and frozen queues live and die with their clone, also one that had to make room.
+        let lonely = |id: &str| !clones.iter().any(|clone| clone.ends_with(id));
+        drop_tags(ctx, lonely)?;
+        freeze::forget_copies(ctx, "housekeeping", lonely)?;
     }
     ctx.run.journal.fact(
         "housekeeping",

@@ -11,10 +11,12 @@ pub mod request;
 pub mod rollback;
 pub mod single;
 
+use crate::acts::short_id;
+use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::error::{Exit, Result};
 use crate::event::{Event, Events, Outcome};
-use crate::evidence::{RunDir, Summary};
+use crate::evidence::{Begun, Previous, Render, RunDir, Summary};
 use crate::exec::{Interrupt, Kind};
 use crate::stand::Stand;
 use serde_json::json;
@@ -28,7 +30,30 @@ pub struct Start<'a> {
     pub events: &'a Events,
     pub interrupt: &'a Interrupt,
     /// Makes summary.md and report.html of a summary: how things look is not decided here.
-    pub render: fn(&Summary) -> Vec<(String, String)>,
+    pub render: Render,
+}
+
+/// Journals who runs what, and where: from this the summary knows it.
+fn begin(
+    start: &Start<'_>,
+    run: &RunDir,
+    command: &str,
+    previous: Option<Previous>,
+    recovers: Option<String>,
+) -> Result<String> {
+    let id = short_id(&run.rid, &clock::stamp(Clock::System.now()));
+    let (operator, host) = crate::steps::precheck::whoami();
+    let begun = Begun {
+        id: id.clone(),
+        command: command.into(),
+        operator,
+        host,
+        repo: start.config.repo.display().to_string(),
+        previous,
+        recovers,
+    };
+    run.journal.fact("pipeline", "run", serde_json::to_value(begun)?)?;
+    Ok(id)
 }
 
 /// What a command ended with.

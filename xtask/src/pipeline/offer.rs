@@ -38,7 +38,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, backup: Option<&Path>) -> Result<
     let store = Store::of(repo);
     let aside = "what was written since is kept in a database of its own, counted and dumped".to_string();
     if let Some(run) = open_runs::find(repo)?.into_iter().next() {
-        let words = format!("undo the interrupted {} {} (last act: {})", run.command, run.rid, run.last);
+        let words = format!("the state before {} {}, which {}", run.command, run.rid, run.words());
         return Ok(Offer { choice: Choice::Recover(run), words, consequences: vec![aside] });
     }
     if let Some(dir) = backup {

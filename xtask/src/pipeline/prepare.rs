@@ -1,6 +1,7 @@
 //! Looks at everything and makes the plan of a release. Changes nothing.
 
-use super::{Start, housekeeping, lock, open_runs};
+use super::{Start, lock, open_runs};
+use crate::acts::room;
 use crate::clock::{self, Clock};
 use crate::config::allow::{self, Allowed};
 use crate::error::{Context, Fault, Result};
@@ -11,6 +12,7 @@ use crate::lkg::{LastKnownGood, Store};
 use crate::plan::{Inputs, Plan, Waivers};
 use crate::redact::finding_kinds;
 use crate::stand::git::Dirt;
+use crate::stand::postgres;
 use crate::steps::migrate;
 use std::collections::BTreeMap;
 
@@ -69,6 +71,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         database_bytes: None,
         tables: 0,
         drops: Vec::new(),
+        short_of_disk: false,
     };
     if let Ok(pg) = facts.pg(stand, start.config) {
         let mut psql = pg
@@ -83,9 +86,10 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         let version = psql.value("SHOW server_version")?.unwrap_or_default();
         facts.versions.insert("postgres".into(), version);
         facts.database.clone_from(&pg.database);
-        let own = housekeeping::own_databases(&mut psql, &pg.database)?;
+        let own = postgres::own_databases(&mut psql, &pg.database)?;
         inputs.drops =
             own.into_iter().filter(|(purpose, _)| purpose != "failed").map(|(_, row)| row.name).collect();
+        inputs.short_of_disk = room::free_of(&pg)? < room::needed(&mut psql, &pg.database)?;
     }
     let too_large = start.config.rollback.max_proof_gb * 1_000_000_000;
     if inputs.database_bytes.is_some_and(|b| b > too_large) && options.waivers.no_proof.is_none() {

@@ -9,20 +9,19 @@ pub use record::failure_of;
 
 use super::lock::Lock;
 use super::prepare::Prepared;
-use super::{Ending, Start, StepFailure, StepResult, open_runs, step};
+use super::{Ending, Start, StepFailure, StepResult, begin, open_runs, step};
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, restore, short_id, smoke};
+use crate::acts::{Ctx, restore, smoke};
 use crate::clock::{self, Clock};
 use crate::error::{Result, anyhow, fault_of};
 use crate::evidence::records::*;
-use crate::evidence::{EVIDENCE, RunDir};
+use crate::evidence::{EVIDENCE, Previous, RunDir};
 use crate::exec::GIVEN_UP;
 use crate::facts::Facts;
 use crate::fsx;
 use crate::lkg::Target;
 use crate::stand::Stand;
 use crate::steps::{backup, build, change as change_step, migrate, precheck, proof, ready};
-use serde_json::json;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -50,21 +49,22 @@ pub fn release(start: &Start<'_>, prepared: &Prepared) -> Result<Ending> {
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
     let run = RunDir::create(&start.config.repo.join(EVIDENCE), rid, start.stand.exec.redactor())?;
     run.write_json("plan.json", &prepared.plan)?;
-    let now = Clock::System.now();
+    let last = prepared.last.as_ref();
+    let previous = last.map(|l| Previous { rid: l.rid.clone(), digest_sha256: l.digest_sha256.clone() });
+    let id = begin(start, &run, "release", previous, None)?;
     let mut flow = Flow {
         start,
         run: &run,
         prepared,
         facts: prepared.facts.clone(),
-        id: short_id(rid, &clock::stamp(now)),
+        id,
         lock: Mutex::new(lock),
-        started: clock::rfc3339(now),
+        started: clock::rfc3339(Clock::System.now()),
         target: None,
         fence: None,
         clone_sums: Mutex::new(None),
         built: false,
     };
-    run.journal.fact("pipeline", "run", json!({ "id": flow.id, "command": "release" }))?;
     let failure = forward(&mut flow).err().map(|f| failure_of(&f, &run));
     if let Some(failure) = &failure {
         run.write_json("failure.json", failure)?;
@@ -196,6 +196,11 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     let pg = flow.facts.pg(start.stand, start.config)?;
     pg.wait_ready(Duration::from_secs(start.config.deploy.timeout_s))?;
     flow.facts.database.clone_from(&pg.database);
+    if !started.is_empty() {
+        // The plan was made while it did not run.
+        let version = pg.session("postgres", "ffx-version")?.value("SHOW server_version")?;
+        flow.facts.versions.insert("postgres".into(), version.unwrap_or_default());
+    }
     with_lock(flow, |lock| lock.take_database(&pg))?;
     let last = flow.prepared.last.as_ref();
     let live = !flow.facts.mounts.is_empty()

@@ -3,8 +3,9 @@
 
 use crate::acts::smoke::sqlstate_in;
 use crate::error::{Lane, Result};
-use crate::evidence::RunDir;
-use crate::evidence::records::{Failure, Smoke};
+use crate::evidence::records::{Deploy, Failure, Smoke};
+use crate::evidence::{LineKind, RunDir, read_journal};
+use serde_json::Value;
 
 /// The lane of a failure: its own, but a smoke failure whose cause is a missing relation or column
 /// belongs to those who own the schema (Q2).
@@ -28,15 +29,50 @@ fn missing_relation(run: &RunDir) -> Option<(String, String)> {
         Some((state, format!("{}: {}", c.name, c.detail)))
     });
     told.or_else(|| {
+        let since = deployed_at(run)?;
         let files = std::fs::read_dir(&run.path).ok()?.flatten();
         files
             .filter(|f| f.file_name().to_string_lossy().starts_with("logs_"))
             .filter_map(|f| std::fs::read_to_string(f.path()).ok())
             .find_map(|text| {
-                let line = text.lines().rfind(|l| sqlstate_in(l).is_some())?;
+                let line = since_then(&text, &since).rfind(|l| sqlstate_in(l).is_some())?;
                 Some((sqlstate_in(line)?, line.trim().to_string()))
             })
     })
+}
+
+/// When the new version was started: what the logs say of earlier moments is not its doing.
+fn deployed_at(run: &RunDir) -> Option<String> {
+    let lines = read_journal(&run.path.join("events.jsonl")).ok()?;
+    lines
+        .into_iter()
+        .find(|l| l.kind == LineKind::Intent && l.step == "deploy" && l.act == "up")
+        .map(|l| l.time)
+}
+
+/// The lines of a service's log from a moment on. Each begins with docker's time stamp, RFC 3339 UTC as
+/// the journal's: such compare as text, as far as both go.
+fn since_then<'a>(log: &'a str, since: &str) -> impl DoubleEndedIterator<Item = &'a str> {
+    let since = since.trim_end_matches('Z').to_string();
+    log.lines().filter(move |l| l.get(..since.len()).is_some_and(|at| at >= since.as_str()))
+}
+
+/// The last error in the log of each service that did not stay up.
+fn last_words(run: &RunDir) -> Vec<String> {
+    let deploy: Deploy = run.read("deploy.json").unwrap_or_default();
+    let since = deployed_at(run).unwrap_or_default();
+    deploy
+        .services
+        .iter()
+        .filter(|s| deploy.problems.iter().any(|p| p.starts_with(&format!("{} ", s.service))))
+        .filter_map(|s| {
+            let log = std::fs::read_to_string(run.path.join(format!("logs_{}.log", s.service))).ok()?;
+            let said =
+                |l: &&str| ["Error", "ERROR", "error:", "Exception", "FATAL"].iter().any(|w| l.contains(w));
+            let line = since_then(&log, &since).rfind(said)?;
+            Some(format!("{}: {}", s.service, line.trim()))
+        })
+        .collect()
 }
 
 /// Writes a request that no failed step stands behind, e.g. secrets that are too weak.
@@ -51,14 +87,15 @@ pub fn write_about(run: &RunDir, lane: Lane, what: &str, causes: &[String], want
 }
 
 /// Writes the request; returns its path in the run directory.
-pub fn write(run: &RunDir, failure: &Failure, project: &str, commit: &str) -> Result<String> {
+pub fn write(run: &RunDir, failure: &Failure) -> Result<String> {
+    let plan: Value = run.read("plan.json").unwrap_or_default();
     let lane = lane(run, failure);
     let name = format!("req/REQ-{}-{lane}.md", run.rid);
     let mut text = format!("# REQ {} to lane {lane}\n\n", run.rid);
     let mut line = |key: &str, value: &str| text.push_str(&format!("- **{key}**: {value}\n"));
     line("release", &run.rid);
-    line("stand", project);
-    line("commit", commit);
+    line("stand", plan["project"].as_str().unwrap_or_default());
+    line("commit", plan["commit"].as_str().unwrap_or_default());
     line("failed step", &failure.step);
     line("what", &failure.what);
     if let Some(log) = &failure.log {
@@ -71,6 +108,9 @@ pub fn write(run: &RunDir, failure: &Failure, project: &str, commit: &str) -> Re
     }
     if let Some(smoke) = run.read::<Smoke>("smoke.json").filter(|_| failure.step == "smoke") {
         quoted.extend(smoke.checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.name, c.detail)));
+    }
+    if failure.step == "deploy" {
+        quoted.extend(last_words(run));
     }
     let mut seen: Vec<String> = Vec::new();
     quoted.retain(|q| {

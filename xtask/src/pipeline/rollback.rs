@@ -4,21 +4,20 @@
 mod recover;
 mod ways;
 
-use super::finish::{self, Given as Finish};
+use super::finish;
 use super::lock::Lock;
 use super::offer::{Choice, Offer};
 use super::open_runs::OpenRun;
 use super::release::failure_of;
-use super::{Ending, Start, single, step};
-use crate::acts::{Ctx, short_id};
+use super::{Ending, Start, begin, single, step};
+use crate::acts::Ctx;
 use crate::clock::{self, Clock};
 use crate::error::{Exit, Fault, Result};
 use crate::evidence::records::*;
-use crate::evidence::{Previous, RunDir, new_rid, read_journal};
+use crate::evidence::{Previous, RunDir, begun, new_rid, read_journal};
 use crate::facts::Facts;
 use crate::lkg::Store;
 use crate::steps::precheck;
-use serde_json::json;
 use std::time::Duration;
 
 /// Goes back.
@@ -33,8 +32,8 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer) -> Result<Endin
         Choice::Undo { rid } => Some(rid.clone()),
         Choice::Backup { .. } => None,
     };
-    let id = short_id(&run.rid, &clock::stamp(Clock::System.now()));
-    run.journal.fact("pipeline", "run", json!({ "id": id, "command": "rollback", "recovers": recovers }))?;
+    let previous = recovers.clone().map(|rid| Previous { rid, digest_sha256: String::new() });
+    let id = begin(start, &run, "rollback", previous, recovers.clone())?;
     let mut facts = facts.clone();
     let outcome = step(&run, start.events, Some(start.interrupt), "rollback", || {
         go(start, &run, &mut facts, &id, &mut lock, offer, recovers.as_deref(), &head, &plan.run.time)
@@ -51,18 +50,13 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer) -> Result<Endin
             }
         }
     }
-    let previous = recovers.map(|rid| Previous { rid, digest_sha256: String::new() });
-    let given = Finish { started: plan.run.time.clone(), plan: &plan, previous, on_pass: None };
-    Ok(finish::finish(start, &run, failure.as_ref(), given))
+    Ok(finish::finish(start, &run, failure.as_ref(), None))
 }
 
 /// The release that an interrupted run was about: its own, or the one that it was recovering.
 fn original(open: &OpenRun) -> String {
-    let of = read_journal(&open.dir.join("events.jsonl")).ok().and_then(|lines| {
-        let run = lines.iter().find(|l| l.act == "run")?;
-        run.data["recovers"].as_str().map(String::from)
-    });
-    of.unwrap_or_else(|| open.rid.clone())
+    let lines = read_journal(&open.dir.join("events.jsonl")).unwrap_or_default();
+    begun(&lines).recovers.unwrap_or_else(|| open.rid.clone())
 }
 
 #[allow(clippy::too_many_arguments)] // one call, in the order in which things are known

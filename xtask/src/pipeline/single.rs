@@ -1,12 +1,12 @@
 //! Commands that are one step of the release: the same step functions, with a
 //! run directory of their own.
 
-use super::finish::{self, Given};
+use super::finish;
 use super::lock::Lock;
 use super::release::failure_of;
-use super::{Ending, Start, housekeeping, open_runs, step};
+use super::{Ending, Start, begin, housekeeping, open_runs, step};
+use crate::acts::Ctx;
 use crate::acts::smoke::{self, Patience};
-use crate::acts::{Ctx, short_id};
 use crate::clock::{self, Clock};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Check;
@@ -15,7 +15,6 @@ use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::plan::{Plan, Planned};
 use crate::steps::{backup, precheck, proof};
-use serde_json::json;
 
 /// Facts of the stand, with its secrets known to the redactor.
 pub fn look(start: &Start<'_>) -> Result<Facts> {
@@ -49,7 +48,7 @@ pub fn open(
 pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending> {
     let facts = look(start)?;
     let (run, mut plan) = open(start, &facts, "smk", "smoke", "every check once")?;
-    let id = short_id(&run.rid, &clock::stamp(Clock::System.now()));
+    let id = begin(start, &run, "smoke", None, None)?;
     let ctx = Ctx {
         config: start.config,
         facts: &facts,
@@ -59,7 +58,6 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
         id: &id,
         shielded: false,
     };
-    run.journal.fact("pipeline", "run", json!({ "id": id, "command": "smoke" }))?;
     let result = step(&run, start.events, Some(start.interrupt), "smoke", || {
         // Beside the checks: nothing waits for versions.
         let (record, versions) = std::thread::scope(|scope| {
@@ -78,8 +76,7 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
         }
     });
     let failure = result.err().map(|f| failure_of(&f, &run));
-    let given = Given { started: plan.run.time.clone(), plan: &plan, previous: None, on_pass: None };
-    Ok(finish::finish(start, &run, failure.as_ref(), given))
+    Ok(finish::finish(start, &run, failure.as_ref(), None))
 }
 
 /// B1 alone, with proof.
@@ -94,7 +91,7 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
     let (run, mut plan) = open(start, &facts, "bak", "backup", "dump one snapshot")?;
     plan.steps.push(Planned { step: "proof".into(), does: "restore beside, compare".into(), skipped: None });
     run.write_json("plan.json", &plan)?;
-    let id = short_id(&run.rid, &clock::stamp(Clock::System.now()));
+    let id = begin(start, &run, "backup", None, None)?;
     let ctx = Ctx {
         config: start.config,
         facts: &facts,
@@ -104,7 +101,6 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
         id: &id,
         shielded: false,
     };
-    run.journal.fact("pipeline", "run", json!({ "id": id, "command": "backup" }))?;
     let interrupt = Some(start.interrupt);
     let outcome = (|| {
         let made = step(&run, start.events, interrupt, "backup", || {
@@ -135,6 +131,5 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
     }
     // The properties that the proof read are in the archive; nothing goes back to this run.
     let _ = crate::lkg::Store::of(&start.config.repo).forget(&run.rid);
-    let given = Given { started: plan.run.time.clone(), plan: &plan, previous: None, on_pass: None };
-    Ok(finish::finish(start, &run, failure.as_ref(), given))
+    Ok(finish::finish(start, &run, failure.as_ref(), None))
 }

@@ -4,6 +4,7 @@ use super::Stand;
 use super::model::Model;
 use crate::error::{Context, Fault, Lane, Result};
 use crate::exec::Invocation;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,6 +49,15 @@ impl Stand {
         let finished = self.exec.run(&self.compose(["config", "--format", "json"]).quiet())?;
         let finished = finished.success("docker compose config", Lane::A)?;
         Model::parse(&finished.stdout).context("read the output of docker compose config")
+    }
+
+    /// Compose's own hash of each service's definition, by service: safe to store. A container carries
+    /// the one that it was made from.
+    pub fn config_hashes(&self) -> Result<BTreeMap<String, String>> {
+        let finished = self.exec.run(&self.compose(["config", "--hash", "*"]))?;
+        let text = finished.success("docker compose config --hash", Lane::A)?.text();
+        let pairs = text.lines().filter_map(|l| l.trim().split_once(' '));
+        Ok(pairs.map(|(service, hash)| (service.to_string(), hash.trim().to_string())).collect())
     }
 
     /// `docker compose build` of services.

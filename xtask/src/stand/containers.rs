@@ -22,6 +22,9 @@ pub struct Container {
     pub started: String,
     pub restarts: u64,
     pub hostname: String,
+    /// Compose's hash of the definition that it was made from.
+    #[serde(default)]
+    pub config_hash: String,
     pub binds: Vec<Bind>,
     #[serde(skip)]
     pub env: Vec<(String, String)>,
@@ -111,6 +114,7 @@ fn container(value: &Value) -> Container {
         started: text(&value["State"]["StartedAt"]),
         restarts: value["RestartCount"].as_u64().unwrap_or(0),
         hostname: text(&config["Hostname"]),
+        config_hash: text(&config["Labels"]["com.docker.compose.config-hash"]),
         binds: value["Mounts"]
             .as_array()
             .into_iter()

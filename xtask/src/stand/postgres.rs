@@ -198,6 +198,24 @@ pub fn side_name(database: &str, purpose: &str, id: &str) -> String {
     format!("{}{tail}", &database[..cut])
 }
 
+/// The databases that this tool made beside `database`, each with its purpose: `pre` (undo clone),
+/// `failed`, `proof`, `from`.
+pub fn own_databases(admin: &mut Psql, database: &str) -> Result<Vec<(String, DatabaseRow)>> {
+    let mut found = Vec::new();
+    for row in databases(admin)? {
+        for purpose in ["pre", "failed", "proof", "from"] {
+            let mark = format!("__{purpose}_");
+            if let Some((base, id)) = row.name.rsplit_once(&mark)
+                && database.starts_with(base)
+                && id.len() == 20
+            {
+                found.push((purpose.to_string(), row.clone()));
+            }
+        }
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use crate::acts::aside::HashingFile;
 use crate::acts::restore::{Made, Source};
-use crate::acts::{Ctx, schema, sums};
+use crate::acts::{Ctx, room, schema, sums};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::evidence::DIGEST;
@@ -41,6 +41,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
         .and_then(|b| b.parse().ok())
         .unwrap_or(0);
 
+    room::for_backup(&dir, bytes)?;
     // Not transactional: read before the dump reads them, so that the dump's are the same or ahead.
     let sequences = schema::sequences(&mut holder)?;
     let archive = dir.join(DUMP);

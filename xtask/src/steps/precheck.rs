@@ -6,6 +6,7 @@ use crate::config::allow::{self, Allowed};
 use crate::error::{Exit, Fault, Lane, Result};
 use crate::evidence::records::{Charter, Finding, LockRecord, Precheck};
 use crate::lkg::LastKnownGood;
+use crate::stand::Stand;
 use crate::stand::git::Dirt;
 use serde_json::json;
 use std::path::Path;
@@ -37,16 +38,18 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
     for line in &given.dirt.lines {
         log.say(&format!("git status: {line}"));
     }
-    let (baseline, scan, free) = std::thread::scope(|s| {
+    let (baseline, scan, free, redefined) = std::thread::scope(|s| {
+        let redefined = s.spawn(|| redefined(ctx, &stand));
         let baseline =
             s.spawn(|| smoke::run(ctx, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
         let scan = s.spawn(|| scan::run(ctx, &stand, given.last, given.dirt, given.allow));
         let free = room::free(ctx);
-        (baseline.join(), scan.join(), free)
+        (baseline.join(), scan.join(), free, redefined.join())
     });
     let died = |_| crate::error::anyhow!("a part of the precheck died");
     let baseline = baseline.map_err(died)??;
     let scan = scan.map_err(died)??;
+    let redefined = redefined.map_err(died)??;
     let mut precheck = Precheck {
         git_status: given.dirt.lines.clone(),
         git_head: given.head.into(),
@@ -61,7 +64,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         stale_allowances: scan.stale,
         context: scan.context,
         weak_secrets: stand.exec.redactor().weak_keys(),
-        warnings: Vec::new(),
+        warnings: redefined,
         scanned_files: scan.files,
         scan_base: Some(
             given.last.map_or("first release: findings in tracked files are the baseline".into(), |l| {
@@ -176,7 +179,7 @@ fn devtasks(subjects: &[String]) -> Vec<String> {
 }
 
 fn warn(ctx: &Ctx<'_>, precheck: &mut Precheck) {
-    let mut warnings = Vec::new();
+    let mut warnings = std::mem::take(&mut precheck.warnings);
     if let Some(baseline) = &precheck.baseline {
         let red: Vec<&str> = baseline.checks.iter().filter(|c| !c.ok).map(|c| c.name.as_str()).collect();
         if !red.is_empty() {
@@ -212,6 +215,23 @@ fn warn(ctx: &Ctx<'_>, precheck: &mut Precheck) {
         }
     }
     precheck.warnings = warnings;
+}
+
+/// Data services whose definition is another one than their container was made from: a release never
+/// recreates them, so somebody has to.
+fn redefined(ctx: &Ctx<'_>, stand: &Stand) -> Result<Vec<String>> {
+    let now = stand.config_hashes()?;
+    let other = ctx.facts.data_services.iter().filter(|service| {
+        let made_from = ctx.facts.container(service).map(|c| c.config_hash.as_str());
+        matches!((made_from, now.get(*service)), (Some(was), Some(is)) if !was.is_empty() && was != is)
+    });
+    let text = |service: &String| {
+        format!(
+            "{service} is defined otherwise than its container was made: a release leaves data services alone; \
+             `docker compose up -d {service}` in a quiet hour applies it"
+        )
+    };
+    Ok(other.map(text).collect())
 }
 
 fn refuse(given: &Given<'_>, precheck: &mut Precheck) {

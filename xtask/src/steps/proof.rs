@@ -2,7 +2,7 @@
 //! live database and compared with its source. Then dropped.
 
 use crate::acts::restore::Made;
-use crate::acts::{Ctx, restore, schema};
+use crate::acts::{Ctx, restore, room, schema};
 use crate::clock;
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Proof;
@@ -20,6 +20,7 @@ pub fn run(ctx: &Ctx<'_>, made: &Made) -> Result<Proof> {
     let mut admin = pg.session("postgres", &ctx.app("proof"))?;
     let side = postgres::side_name(&pg.database, "proof", ctx.id);
     let shape = postgres::shape(&mut admin, &pg.database)?;
+    room::make(ctx, "proof", &mut admin)?;
     let mut proof = Proof { side_database: side.clone(), ..Proof::default() };
     let outcome = (|| -> Result<()> {
         let source = &made.source;

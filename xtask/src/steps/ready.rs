@@ -5,7 +5,6 @@
 use crate::acts::{Ctx, code, room};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::{Blocker, Proof, Readiness};
-use crate::fsx;
 use crate::lkg::{LastKnownGood, Store, Target};
 use crate::stand::git::Dirt;
 use crate::stand::postgres;
@@ -100,7 +99,6 @@ struct Catalog {
     signals: bool,
     version: u64,
     bytes: u64,
-    max_wal: u64,
     cron: Option<String>,
 }
 
@@ -116,7 +114,6 @@ fn blockers(ctx: &Ctx<'_>, admin: &mut Psql, database: &str) -> Result<Vec<Block
          pg_has_role(current_user, d.datdba, 'USAGE') AS owner, \
          pg_has_role(current_user, 'pg_signal_backend', 'USAGE') AS signals, \
          current_setting('server_version_num')::int AS version, pg_database_size(d.oid) AS bytes, \
-         pg_size_bytes(current_setting('max_wal_size')) AS max_wal, \
          current_setting('cron.database_name', true) AS cron \
          FROM pg_database d, pg_roles r WHERE d.datname = {name} AND r.rolname = current_user"
     ))?;
@@ -163,22 +160,15 @@ fn blockers(ctx: &Ctx<'_>, admin: &mut Psql, database: &str) -> Result<Vec<Block
         add("version", format!("PostgreSQL {} is older than 13", c.version / 10_000), "upgrade the server");
     }
     let free = room::of_database(ctx, "ready")?;
-    let need = c.bytes * 13 / 10 + c.max_wal;
+    let need = room::needed(admin, database)?;
     if free < need {
-        let text =
-            format!("{} free for the database, {} needed", fsx::human_bytes(free), fsx::human_bytes(need));
-        add(
-            "disk",
-            text,
-            "free space on the database's volume (old undo clones and failed databases: `cargo xtask status`)",
-        );
+        add("disk", room::too_little("the database", free, need), room::MORE_ROOM);
     }
     let place = ctx.config.repo.join(&ctx.config.backup.directory);
     if let Ok(free) = fs4::available_space(&place)
         && free < c.bytes
     {
-        let text =
-            format!("{} free for backups, {} needed", fsx::human_bytes(free), fsx::human_bytes(c.bytes));
+        let text = room::too_little("backups", free, c.bytes);
         add("backup-disk", text, "free space where backups lie, or set backup.directory");
     }
     if let Some(host) = remote_engine(ctx)?

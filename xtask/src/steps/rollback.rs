@@ -3,7 +3,7 @@
 //! after it was interrupted.
 
 use crate::acts::smoke::{self, Patience};
-use crate::acts::sums::{self, Sums};
+use crate::acts::sums::Sums;
 use crate::acts::{Ctx, aside, cluster, code, fence, freeze, properties, restore, swap, up};
 use crate::clock;
 use crate::error::{Fault, Lane, Result, fault_of};
@@ -36,7 +36,7 @@ pub struct Given<'a> {
     pub cited: String,
 }
 
-/// Sums are taken again after the swap when that costs no more than this.
+/// The clone is summed again before the swap when that takes no longer than this.
 const SUM_AGAIN_MS: u64 = 3_000;
 
 /// Goes back. Problems end in the record, not in an error: a rollback does as much as it can and
@@ -93,7 +93,7 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     record.database.open = row.open;
     record.database.cited = "never written to by this release".into();
     code::names_back(ctx, "rollback", target)?;
-    freeze::forget_copies(ctx, "rollback", &target.id)?;
+    freeze::forget_copies(ctx, "rollback", |id| id == target.id)?;
     let stand = ctx.stand("rollback")?;
     let ids: Vec<String> = stand
         .containers()?
@@ -119,7 +119,21 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
         .ok_or_else(|| Fault::new("there is no record of the fence: the clone's OID is not known"))?;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("rollback"))?;
-    stop_all(ctx, target)?;
+    std::thread::scope(|scope| {
+        let summing = scope.spawn(|| sum_again(ctx, given, fence_record));
+        let stopped = stop_all(ctx, target);
+        match summing.join().map_err(|_| crate::error::anyhow!("summing the clone died")).flatten() {
+            Ok(None) => {}
+            Ok(Some(differences)) => {
+                record.database.sums_equal = Some(differences.is_empty());
+                record.problems.extend(differences);
+            }
+            Err(error) => {
+                ctx.events.warn("rollback", format!("the clone was not summed again: {error:#}"));
+            }
+        }
+        stopped
+    })?;
     let failed = postgres::side_name(&target.database, "failed", &target.id);
     let db_start = Instant::now();
     if given.keep_database.is_none() {
@@ -153,6 +167,17 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
         set_aside(ctx, given, &mut admin, fence_record, &failed, record)?;
     }
     Ok(())
+}
+
+/// Sums the clone again while the failed version stops; none where there is nothing to compare with,
+/// or where it would make the downtime longer.
+fn sum_again(ctx: &Ctx<'_>, given: &Given<'_>, fence_record: &Fence) -> Result<Option<Vec<String>>> {
+    match given.clone_sums {
+        Some(before) if given.clone_sums_ms <= SUM_AGAIN_MS && given.keep_database.is_none() => {
+            restore::sum_again(ctx, "rollback", &given.target.clone, fence_record.clone_oid, before)
+        }
+        _ => Ok(None),
+    }
 }
 
 fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
@@ -201,41 +226,25 @@ fn swap_in(
         }
         Ok(((), json!({ "already_swapped": already })))
     })?;
-    let swapped = ctx.act(
-        "rollback",
-        "swap",
-        json!({ "live": live, "clone": target.clone, "failed": failed }),
-        || {
-            let before = swap::find(admin, live, failed, fence_record.clone_oid)?;
-            if before == swap::Where::Lost {
-                return Err(Fault::new(format!("the clone {} is gone", target.clone))
-                    .why(format!("no database has OID {}", fence_record.clone_oid))
-                    .remedy("go back from the backup: cargo xtask rollback --backup DIR")
-                    .lane(Lane::C)
-                    .into());
-            }
-            if before == swap::Where::Waiting {
-                postgres::allow_connections(admin, &target.clone, false)?;
-                postgres::end_sessions(admin, &target.clone, Duration::from_secs(30))?;
-                swap::swap(admin, live, &target.clone, failed, fence_record.clone_oid)?;
-            }
-            Ok((before, json!({ "oid": fence_record.clone_oid })))
-        },
-    )?;
+    ctx.act("rollback", "swap", json!({ "live": live, "clone": target.clone, "failed": failed }), || {
+        let before = swap::find(admin, live, failed, fence_record.clone_oid)?;
+        if before == swap::Where::Lost {
+            return Err(Fault::new(format!("the clone {} is gone", target.clone))
+                .why(format!("no database has OID {}", fence_record.clone_oid))
+                .remedy("go back from the backup: cargo xtask rollback --backup DIR")
+                .lane(Lane::C)
+                .into());
+        }
+        if before == swap::Where::Waiting {
+            postgres::allow_connections(admin, &target.clone, false)?;
+            postgres::end_sessions(admin, &target.clone, Duration::from_secs(30))?;
+            swap::swap(admin, live, &target.clone, failed, fence_record.clone_oid)?;
+        }
+        Ok(((), json!({ "oid": fence_record.clone_oid })))
+    })?;
     let row = postgres::the_database(admin, live)?;
     record.database.live_oid = row.oid;
     record.database.sums_taken = given.clone_sums.is_some();
-    // Before anybody is let in, and only where it does not make the downtime long.
-    if let Some(before) = given.clone_sums
-        && swapped == swap::Where::Waiting
-        && given.clone_sums_ms <= SUM_AGAIN_MS
-    {
-        let now = restore::sums_of_closed(ctx, "rollback", admin, live)?;
-        ctx.run.write_json("sums_restored.json", &now)?;
-        let differences = sums::differences(before, &now);
-        record.database.sums_equal = Some(differences.is_empty());
-        record.problems.extend(differences);
-    }
     let store = Store::of(&ctx.config.repo);
     let statements: Vec<String> =
         fsx::read_json(&store.of_release(&target.rid)?.join("properties.json")).unwrap_or_default();

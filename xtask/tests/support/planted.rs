@@ -56,12 +56,14 @@ impl Planted {
     /// Values of env files, in every spelling.
     fn known(&mut self) {
         let mixed = format!("p@/{}+&é<x>$9\"", self.word("LEAK_PASSWORD"));
+        let plain = self.word("PLAIN_PASSWORD");
         let url = self.word("DATABASE_URL");
         let inner = self.word("GOOGLE_CREDENTIALS");
         let words = format!("two words, {}", self.word("SERVICE_TOKEN"));
         let pem = pem(&self.nonce);
         self.env = vec![
             ("LEAK_PASSWORD", format!("'{mixed}'")),
+            ("PLAIN_PASSWORD", plain),
             ("DATABASE_URL", format!("postgresql+psycopg2://app:{url}@db:5432/x")),
             ("GOOGLE_CREDENTIALS", format!("'{{\"type\":\"x\",\"client_secret\":\"{inner}\"}}'")),
             ("SERVICE_TOKEN", format!("\"{words}\"")),

@@ -1,6 +1,6 @@
 //! One function per gate of the canon: what its record must say.
 
-use super::Charge;
+use super::{Charge, Planned};
 use crate::evidence::records::*;
 use crate::evidence::summary::Gate;
 use crate::evidence::{Line, LineKind, read_record};
@@ -29,12 +29,12 @@ pub(super) fn all(dir: &Path, journal: &[Line], charge: &Charge, rolled_back: bo
         "release" => {
             add("B2", build(dir));
             add("R0", readiness(dir));
-            add("M1", migrate(dir));
-            add("D1", deploy(dir));
-            add("S1", smoke(dir));
+            add("M1", migrate(dir, charge));
+            add("D1", deploy(dir, charge));
+            add("S1", smoke(dir, charge));
         }
         "backup" => add("R0", proof(dir)),
-        "smoke" => add("S1", smoke(dir)),
+        "smoke" => add("S1", smoke(dir, charge)),
         _ => {}
     }
     if rolled_back || charge.command == "rollback" {
@@ -172,12 +172,21 @@ fn same_dump(dir: &Path) -> bool {
     made.is_some() && made == proved
 }
 
-fn migrate(dir: &Path) -> (bool, String) {
+/// The files of a record are those of the plan, in its order and with its content.
+fn as_planned(files: &[SqlFile], planned: &[Planned]) -> bool {
+    files.len() == planned.len()
+        && files.iter().zip(planned).all(|(f, p)| f.path == p.path && f.sha256 == p.sha256)
+}
+
+fn migrate(dir: &Path, charge: &Charge) -> (bool, String) {
     from(dir, "migrate.json", |m: Migrate| {
         let files = m.files.iter().filter(|f| f.status == "applied").count();
         let verified = m.verify.iter().filter(|f| f.status == "passed").count();
         if let Some(reason) = &m.waived {
             return (false, format!("skipped: {reason}"));
+        }
+        if !as_planned(&m.files, &charge.migrations) || !as_planned(&m.verify, &charge.verify) {
+            return (false, "not the files that were planned".into());
         }
         let ok = m.ok && files == m.files.len() && verified == m.verify.len();
         match (&m.skipped, m.files.is_empty()) {
@@ -199,10 +208,17 @@ fn migrate(dir: &Path) -> (bool, String) {
     })
 }
 
-fn deploy(dir: &Path) -> (bool, String) {
+fn deploy(dir: &Path, charge: &Charge) -> (bool, String) {
     from(dir, "deploy.json", |d: Deploy| {
-        let ok = d.up && !d.services.is_empty() && d.problems.is_empty();
-        let detail = if ok {
+        let planned = charge.app_services.iter().chain(&charge.data_services);
+        let missing: Vec<&str> = planned
+            .filter(|name| !d.services.iter().any(|s| s.service == **name))
+            .map(String::as_str)
+            .collect();
+        let ok = d.up && !d.services.is_empty() && d.problems.is_empty() && missing.is_empty();
+        let detail = if d.problems.is_empty() && !missing.is_empty() {
+            format!("not looked at: {}", missing.join(", "))
+        } else if ok {
             format!("{} services up over {} ms", d.services.len(), d.soak_ms)
         } else {
             d.problems.join("; ")
@@ -211,10 +227,12 @@ fn deploy(dir: &Path) -> (bool, String) {
     })
 }
 
-fn smoke(dir: &Path) -> (bool, String) {
+fn smoke(dir: &Path, charge: &Charge) -> (bool, String) {
     from(dir, "smoke.json", |s: Smoke| {
-        let ok = s.ok && !s.checks.is_empty() && s.checks.iter().all(|c| c.ok);
-        let bad: Vec<&str> = s.checks.iter().filter(|c| !c.ok).map(|c| c.name.as_str()).collect();
+        let mut bad: Vec<&str> = s.checks.iter().filter(|c| !c.ok).map(|c| c.name.as_str()).collect();
+        let missing = charge.smoke.iter().filter(|name| !s.checks.iter().any(|c| c.name == **name));
+        bad.extend(missing.map(String::as_str));
+        let ok = s.ok && !s.checks.is_empty() && bad.is_empty();
         let detail = format!("{} of {} checks good", green(&s), s.checks.len());
         (ok, if bad.is_empty() { detail } else { format!("{detail}; not good: {}", bad.join(", ")) })
     })
@@ -224,7 +242,11 @@ fn restored(dir: &Path) -> (bool, String) {
     from(dir, "rollback.json", |r: Rollback| {
         let oid = r.database.expected_oid == r.database.live_oid;
         let images = r.services.iter().all(|s| s.image == s.expected_image);
-        let ok = oid && images && r.up && r.database.open;
+        // After a swap somebody must have looked which images run, unless nothing ran before.
+        let looked = r.source == "undo"
+            || !r.services.is_empty()
+            || r.code.as_ref().is_some_and(|code| code.kind == "stopped");
+        let ok = oid && images && looked && r.up && r.database.open;
         (ok, format!("database {} ({}), {} services", r.source, r.database.cited, r.services.len()))
     })
 }

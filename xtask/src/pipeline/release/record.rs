@@ -4,13 +4,12 @@ use super::{Flow, ctx};
 use crate::acts::code;
 use crate::clock::{self, Clock};
 use crate::error::{Exit, Fault, Result, fault_of};
+use crate::evidence::RunDir;
 use crate::evidence::records::*;
-use crate::evidence::{Previous, RunDir};
 use crate::exec::Kind;
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
-use crate::pipeline::finish::{self, Given as Finish};
-use crate::pipeline::{Ending, StepFailure, housekeeping};
+use crate::pipeline::{Ending, StepFailure, finish, housekeeping};
 use crate::steps::migrate;
 
 pub(super) fn after_pass(flow: &Flow<'_>) -> Result<()> {
@@ -23,19 +22,8 @@ pub(super) fn after_pass(flow: &Flow<'_>) -> Result<()> {
 pub(super) fn end(flow: Flow<'_>, failure: Option<Failure>) -> Ending {
     let start = flow.start;
     let store = Store::of(&start.config.repo);
-    let previous = flow
-        .prepared
-        .last
-        .as_ref()
-        .map(|l| Previous { rid: l.rid.clone(), digest_sha256: l.digest_sha256.clone() });
     let mut on_pass = |digest: &str| record_good(&flow, &store, digest);
-    let given = Finish {
-        plan: &flow.prepared.plan,
-        started: flow.started.clone(),
-        previous,
-        on_pass: Some(&mut on_pass),
-    };
-    finish::finish(start, flow.run, failure.as_ref(), given)
+    finish::finish(start, flow.run, failure.as_ref(), Some(&mut on_pass))
 }
 
 fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {

@@ -1,38 +1,30 @@
 //! Undoes an interrupted run: by what the world says, not by its journal alone.
 
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, app_prefix, fence, smoke};
+use crate::acts::{Ctx, fence, smoke};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::*;
-use crate::evidence::{EVIDENCE, Line, LineKind, Reached, reached, read_journal, read_record};
+use crate::evidence::{EVIDENCE, Line, LineKind, Reached, begun, reached, read_journal, read_record};
 use crate::lkg::{Store, Target};
 use crate::pipeline::housekeeping;
-use crate::pipeline::open_runs::OpenRun;
-use crate::stand::postgres;
+use crate::pipeline::open_runs::{OpenRun, Why};
+use crate::stand::postgres::{self, Pg};
+use crate::stand::psql::{Psql, literal};
 use crate::steps::{migrate, rollback};
 use serde_json::json;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Undoes an interrupted run: by what the world says, not by its journal alone.
 pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollback> {
     let dir = ctx.config.repo.join(EVIDENCE).join(of);
     let lines = read_journal(&dir.join("events.jsonl"))?;
-    let id = lines
-        .iter()
-        .find(|l| l.act == "run")
-        .and_then(|l| l.data["id"].as_str())
-        .unwrap_or_default()
-        .to_string();
+    let id = begun(&lines).id;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("recover"))?;
-    ctx.act("rollback", "end what the dead run left", json!({ "of": of }), || {
-        for dead in [id.as_str(), &short_of(open)] {
-            if !dead.is_empty() {
-                pg.end_backends(&mut admin, &app_prefix(dead))?;
-                pg.end_backends(&mut admin, &format!("ffxadmin:{dead}"))?;
-            }
-        }
-        Ok(((), json!({})))
+    ctx.act("rollback", "end what dead runs left", json!({ "of": of }), || {
+        let gone = end_dead(ctx, &pg, &mut admin)?;
+        Ok(((), json!({ "sessions": gone })))
     })?;
     let reached = reached(&lines);
     let store = Store::of(&ctx.config.repo);
@@ -43,13 +35,16 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
             let fence = fence_of(&dir, &lines, &target);
             let sums: Option<Sums> = read_record(&dir, "sums_clone.json");
             let given = rollback::Given {
-                reason: &format!("{of} was interrupted"),
+                reason: &match open.why {
+                    Why::Interrupted => format!("{of} was interrupted"),
+                    Why::NotBack => format!("{of} could not be rolled back"),
+                },
                 target: &target,
                 fence: fence.as_ref(),
                 reached,
                 baseline: precheck.as_ref().and_then(|p| p.baseline.as_ref()),
                 clone_sums: sums.as_ref(),
-                clone_sums_ms: 0,
+                clone_sums_ms: sums_ms(&lines),
                 keep_database: None,
                 recovers: Some(of),
                 cited: format!("clone {} made under the fence of {of}", target.clone),
@@ -71,10 +66,43 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
     Ok(record)
 }
 
-fn short_of(open: &OpenRun) -> String {
-    let lines = read_journal(&open.dir.join("events.jsonl")).unwrap_or_default();
-    let run = lines.iter().find(|l| l.act == "run");
-    run.and_then(|l| l.data["id"].as_str()).unwrap_or_default().to_string()
+/// Ends sessions and removes files of every run but this one: it holds the lock, so they are dead.
+fn end_dead(ctx: &Ctx<'_>, pg: &Pg, admin: &mut Psql) -> Result<u64> {
+    let own = literal(&ctx.app(""));
+    let dead = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() \
+         AND (application_name LIKE 'ffx:%' OR application_name LIKE 'ffxadmin:%') \
+         AND left(application_name, char_length({own})) <> {own}"
+    );
+    let mut ended = 0;
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let left: u64 = admin.value(&dead)?.and_then(|n| n.parse().ok()).unwrap_or(0);
+        ended += left;
+        if left == 0 {
+            break;
+        }
+        if Instant::now() > until {
+            return Err(Fault::new(format!("{left} sessions of a dead run do not end"))
+                .remedy("look at application_name ffx:% in pg_stat_activity")
+                .lane(Lane::C)
+                .into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let script = format!(
+        r#"for f in /tmp/ffx_*; do case $f in /tmp/ffx_{}_*) ;; *) rm -rf "$f";; esac; done"#,
+        ctx.id
+    );
+    let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", &script]);
+    pg.stand.exec.run(&call)?.success("remove what a dead run left in the database container", Lane::A)?;
+    Ok(ended)
+}
+
+/// How long the sums of the clone took, in ms: no time is known where they were not finished.
+pub(super) fn sums_ms(lines: &[Line]) -> u64 {
+    let done = lines.iter().rfind(|l| l.kind == LineKind::Done && l.act == "sum the clone");
+    done.and_then(|l| l.ms).unwrap_or(u64::MAX)
 }
 
 /// The record of the fence, or what the journal and the world say of it.

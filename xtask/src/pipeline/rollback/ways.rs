@@ -1,11 +1,12 @@
 //! The ways back that an operator asks for: by the undo clone, from a backup
 //! directory.
 
+use super::recover::sums_ms;
 use crate::acts::sums::{self, Sums};
 use crate::acts::{Ctx, code, fence, restore, schema};
 use crate::error::{Context, Fault, Result};
 use crate::evidence::records::*;
-use crate::evidence::{EVIDENCE, Reached, check_digest, read_record};
+use crate::evidence::{EVIDENCE, REPLACE, Reached, check_digest, read_journal, read_record};
 use crate::fsx;
 use crate::lkg::Store;
 use crate::pipeline::housekeeping;
@@ -23,6 +24,7 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str) -> Result<Rollbac
     let fence: Fence = read_record(&dir, "fence.json").context("the record of the fence is not there")?;
     let precheck: Option<Precheck> = read_record(&dir, "precheck.json");
     let sums: Option<Sums> = read_record(&dir, "sums_clone.json");
+    let lines = read_journal(&dir.join("events.jsonl"))?;
     let mut target = target;
     for image in &mut target.images {
         image.present = true;
@@ -34,7 +36,7 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str) -> Result<Rollbac
         reached: Reached::Unfenced,
         baseline: precheck.as_ref().and_then(|p| p.baseline.as_ref()),
         clone_sums: sums.as_ref(),
-        clone_sums_ms: 0,
+        clone_sums_ms: sums_ms(&lines),
         keep_database: None,
         recovers: Some(rid),
         cited: format!("clone {} made under the fence of {rid}", target.clone),
@@ -86,7 +88,7 @@ pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
     target.database.clone_from(&pg.database);
     code::keep_images(ctx, "rollback", &mut target)?;
     store.set_target(&target)?;
-    let fenced = ctx.act("rollback", "fence before the swap", json!({ "database": pg.database }), || {
+    let fenced = ctx.act(REPLACE.0, REPLACE.1, json!({ "database": pg.database }), || {
         let fenced = fence::fence(&mut admin, &pg.database)?;
         let data = json!({ "oid": fenced.oid });
         Ok((fenced, data))
@@ -106,11 +108,17 @@ pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
         fence: Some(&record),
         reached: Reached::Unfenced,
         baseline: None,
+        // Taken a moment ago, from a copy that nobody was let into since.
         clone_sums: Some(&copy),
-        clone_sums_ms: 0,
+        clone_sums_ms: u64::MAX,
         keep_database: None,
         recovers: None,
         cited: format!("backup {} restored beside, sums equal", dir.display()),
     };
-    Ok(rollback::run(ctx, &given))
+    let record = rollback::run(ctx, &given);
+    if record.verified {
+        // The images that run are those that ran before: nothing goes back to their kept tags.
+        housekeeping::after_failure(ctx, false)?;
+    }
+    Ok(record)
 }

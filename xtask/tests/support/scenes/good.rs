@@ -89,12 +89,21 @@ fn releases_pass_one_after_another_and_the_last_one_is_undone() {
     let commit = chain.stand.head();
 
     chain.stand.version("good-v2");
+    // A data service that is defined anew is left alone, and that is said.
+    let image = "    image: postgres:15\n";
+    chain.stand.edit("docker-compose.yml", image, &format!("{image}    labels: {{ note: more }}\n"));
+    chain.stand.commit("[DEVTASK:2] stand: a label");
     let writer = Writer::start(&chain.stand, "good-v2");
     let before = Before::of(&chain.stand);
     let mut files = FILES.to_vec();
     files.insert(3, PRIORITY);
     let third = chain.release("version 2", Some(&second), &files);
     writer.acked_in_newest();
+    chain.checks.that("a data service that is defined anew", || {
+        let warnings = third.json("precheck.json")["warnings"].to_string();
+        assert!(warnings.contains("postgres is defined otherwise"), "warnings: {warnings}{}", third.at);
+        before.data_services_ran_on(&chain.stand, &third.at);
+    });
     chain.stand.runs_version("2");
     nothing_was_lost(&chain.stand, writer.tag(), &writer.so_far(), &third.at);
     assert_eq!(chain.stand.value("SELECT count(*) FROM devfactory.orders WHERE priority <> 5"), "0");

@@ -23,8 +23,8 @@ def speak():
             text = file.read()
     except OSError:
         return
-    for at in range(0, len(text), 7):
-        sys.stdout.write(text[at : at + 7])
+    for at in range(0, len(text), 97):
+        sys.stdout.write(text[at : at + 97])
         sys.stdout.flush()
     for key, value in os.environ.items():
         print(f"environment {key}={value}", file=sys.stderr, flush=True)
@@ -215,7 +215,7 @@ fn migration(planted: &mut Planted) -> String {
 
 /// Answers to the smoke that quote secrets, from a server of our own.
 fn bad_answers(planted: &Planted) -> (String, std::thread::JoinHandle<()>) {
-    let word = &planted.words["LEAK_PASSWORD"];
+    let word = &planted.words["PLAIN_PASSWORD"];
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let base = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
     let bodies = [

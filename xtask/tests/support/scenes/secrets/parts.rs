@@ -57,8 +57,7 @@ pub fn commands_that_look(scene: &mut Scene) {
         "127.0.0.1:${POSTGRES_PASSWORD}:8080",
     );
     for args in [&["status"][..], &["release", "--yes"], &["config"]] {
-        let code = scene.stand.run(args).code;
-        scene.run(args, code);
+        scene.said.push(scene.stand.run(args));
     }
     scene.said.last().unwrap().says("FF_");
     std::fs::write(scene.stand.repo.join("docker-compose.yml"), compose).unwrap();
@@ -71,7 +70,11 @@ pub fn smoke_with_bad_answers(scene: &mut Scene) {
     let evidence = scene.stand.evidence(&outcome);
     scene.checks.that("smoke: the answers are quoted, masked", || {
         let smoke = evidence.text("smoke.json");
-        assert!(smoke.contains("***LEAK_PASSWORD***") && smoke.contains("say-0. "), "{smoke}{}", evidence.at);
+        assert!(
+            smoke.contains("***PLAIN_PASSWORD***") && smoke.contains("say-0. "),
+            "{smoke}{}",
+            evidence.at
+        );
     });
 }
 
@@ -83,7 +86,7 @@ pub fn a_release_that_is_rolled_back(scene: &mut Scene) {
     std::fs::write(stand.repo.join(path), migration(planted)).unwrap();
     let last = "  \"scripts/sql/fixpacks/20251218_analytics_totals_apply.sql\",\n";
     stand.edit("ops/xtask.toml", last, &format!("{last}  \"{path}\",\n"));
-    stand.edit("src/api/health.py", "    return {\"status\": \"ok\" if ready else \"degraded\", \"ready\": ready,", "    import os\n    told = \"x\" * 66 + os.environ[\"LEAK_PASSWORD\"]\n    return {\"status\": \"degraded\", \"ready\": False, \"detail\": told,");
+    stand.edit("src/api/health.py", "    return {\"status\": \"ok\" if ready else \"degraded\", \"ready\": ready,", "    import os\n    told = \"x\" * 66 + os.environ[\"PLAIN_PASSWORD\"]\n    return {\"status\": \"degraded\", \"ready\": False, \"detail\": told,");
     stand.edit("src/api/app.py", "    with transaction() as cursor:\n", "    import os\n    return JSONResponse({\"error\": \"smtp://app:\" + os.environ[\"SMTP_PASSWORD\"] + \"@mail, \" + os.environ[\"SIGNING_KEY_PEM\"]}, 500)\n    with transaction() as cursor:\n");
     std::fs::write(stand.repo.join("src/client.py"), format!("SAMPLE = '{token}'\n")).unwrap();
     let list = "[[allow]]\nfile = \"src/client.py\"\nkind = \"github token\"\nreason = \"a sample of the provider's documents\"\n\n\
@@ -137,7 +140,7 @@ pub fn a_build_that_fails(scene: &mut Scene) {
         DOCKERFILE,
         &format!("RUN echo \"cannot index with $PIP_INDEX_TOKEN\" >&2 && false\n{DOCKERFILE}"),
     );
-    let name = format!("notes-{}.txt", scene.planted.words["LEAK_PASSWORD"]);
+    let name = format!("notes-{}.txt", scene.planted.words["PLAIN_PASSWORD"]);
     std::fs::write(scene.stand.repo.join(&name), "a note\n").unwrap();
     let outcome = scene.run(&["release", "--yes", "--allow-dirty", "only a test"], 20);
     let evidence = scene.stand.evidence(&outcome);
@@ -145,7 +148,7 @@ pub fn a_build_that_fails(scene: &mut Scene) {
         let log = evidence.text("step_build.log");
         assert!(log.contains("cannot index with ***"), "the build's words{}", evidence.at);
         assert!(evidence.text("step_precheck.log").contains("notes-***"), "git status{}", evidence.at);
-        assert_eq!(evidence.requests().len(), 1, "a request{}", evidence.at);
+        assert!(evidence.requests().iter().any(|(lane, _)| lane == "A"), "no request{}", evidence.at);
     });
     std::fs::remove_file(scene.stand.repo.join(&name)).unwrap();
     scene.stand.git(&["checkout", "-q", "--", "Dockerfile"]);
@@ -178,11 +181,6 @@ pub fn the_gate_fails(scene: &mut Scene) {
     });
     let now = scene.stand.run(&["status", "--json"]).json()["last_known_good"].clone();
     scene.checks.that("such a release is not the last known good", || assert_eq!(good, now, "{at}"));
-    let back = scene.run(&["rollback", "--yes"], 0);
-    scene.checks.that("the rollback's own evidence is clean", || {
-        let evidence = scene.stand.evidence(&back);
-        assert!(evidence.gate("E4").0, "E4: {}{}", evidence.gate("E4").1, evidence.at);
-    });
 }
 
 /// Dumps, env copies, evidence: nobody else can read them. The laid out source keeps the modes that
