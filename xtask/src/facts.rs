@@ -1,10 +1,8 @@
 //! What only the stand can tell, each with its origin: services, mounts,
 //! ports, the database, the worker's app, versions.
 
-use crate::config::{Config, envfile};
+use crate::config::Config;
 use crate::error::{Fault, Lane, Result, anyhow};
-use crate::lkg::Store;
-use crate::redact::Redactor;
 use crate::stand::Stand;
 use crate::stand::broker::{self, Broker};
 use crate::stand::containers::Container;
@@ -12,7 +10,10 @@ use crate::stand::model::Model;
 use crate::stand::postgres::Pg;
 use crate::stand::worker;
 use std::collections::BTreeMap;
-use std::path::Path;
+
+mod learn;
+
+pub use learn::{learn_own_files, learn_secrets};
 
 #[derive(Clone)]
 pub struct Facts {
@@ -259,65 +260,5 @@ fn compose_version(stand: &Stand) -> Result<String> {
             .remedy("install the compose plugin (scripts/setup does it on Debian and Ubuntu); docker-compose 1.x is not supported")
             .lane(Lane::A)
             .into()),
-    }
-}
-
-/// Feeds the redactor with the secrets of the checkout's own files and of this process's
-/// environment. Asks no program.
-pub fn learn_own_files(redactor: &Redactor, config: &Config) {
-    let learn_env_files = |dir: &Path| {
-        for name in envfile::names(dir) {
-            for (key, value) in envfile::read(&dir.join(name)).unwrap_or_default() {
-                redactor.learn(&key, &value);
-            }
-        }
-    };
-    learn_env_files(&config.repo);
-    // Secrets written into a compose file that compose itself cannot read.
-    for file in &config.stand.compose_files {
-        let text = std::fs::read_to_string(config.repo.join(file)).unwrap_or_default();
-        for line in text.lines() {
-            redactor.learn("", line);
-        }
-    }
-    for (key, value) in std::env::vars_os() {
-        redactor.learn(&key.to_string_lossy(), &value.to_string_lossy());
-    }
-    // A rollback starts containers with what was valid then.
-    let store = Store::of(&config.repo);
-    for rid in store.releases() {
-        learn_env_files(&store.env_dir(&rid));
-        for path in [store.own_model(&rid), store.model(&rid)] {
-            if let Ok(raw) = crate::fsx::read_json(&path) {
-                learn_model(redactor, &Model { raw });
-            }
-        }
-    }
-}
-
-/// Feeds the redactor with every secret that the resolved model holds; its names are none.
-pub fn learn_secrets(stand: &Stand, model: &Model) {
-    let redactor = stand.exec.redactor();
-    learn_model(redactor, model);
-    for value in model.secret_files().iter().filter_map(|f| std::fs::read_to_string(f).ok()) {
-        redactor.learn("compose_secret", &value);
-    }
-    for value in model.secret_variables().iter().filter_map(|v| std::env::var(v).ok()) {
-        redactor.learn("compose_secret", &value);
-    }
-}
-
-fn learn_model(redactor: &Redactor, model: &Model) {
-    let services = model.services();
-    let names: Vec<&str> = services.iter().map(String::as_str).collect();
-    redactor.spare(&names);
-    let env: Vec<(String, String)> = services.iter().flat_map(|s| model.environment(s)).collect();
-    for (key, value) in &env {
-        if ["POSTGRES_USER", "POSTGRES_DB"].contains(&key.as_str()) {
-            redactor.spare(&[value.as_str()]);
-        }
-    }
-    for (key, value) in env.iter().chain(&model.texts()) {
-        redactor.learn(key, value);
     }
 }

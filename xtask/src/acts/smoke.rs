@@ -332,6 +332,11 @@ mod tests {
     }
 
     #[test]
+    fn a_long_answer_is_cut() {
+        assert_eq!((brief("short"), brief(&"й".repeat(1000)).chars().count()), ("short".into(), 301));
+    }
+
+    #[test]
     fn a_missing_column_is_recognised_in_any_of_its_shapes() {
         let of = |text: &str| sqlstate_in(text);
         assert_eq!(

@@ -132,7 +132,9 @@ fn is_word(value: &str) -> bool {
     let letters = value.bytes().all(|b| b.is_ascii_alphabetic() || b"_-./:".contains(&b));
     let capitals = value.bytes().filter(u8::is_ascii_uppercase).count();
     let lowers = value.bytes().filter(u8::is_ascii_lowercase).count();
-    letters && (capitals == 0 || lowers == 0 || capitals * 3 <= capitals + lowers)
+    // `_RSAPrivateKey`: a type's name in quotes.
+    (letters && value.starts_with('_'))
+        || letters && (capitals == 0 || lowers == 0 || capitals * 3 <= capitals + lowers)
 }
 
 /// `projects/x/secrets/y/versions/1`
@@ -142,7 +144,7 @@ fn is_path(value: &str) -> bool {
     parts.len() > 2 && parts.iter().filter(|p| named(p)).count() * 2 > parts.len()
 }
 
-fn is_lower(value: &str) -> bool {
+pub(super) fn is_lower(value: &str) -> bool {
     value.bytes().all(|b| b.is_ascii_lowercase())
 }
 

@@ -141,7 +141,9 @@ fn written(line: &str) -> Vec<(&'static str, bool)> {
             }
             let code = matches!(way, Way::Env | Way::Yaml | Way::Ini) && literal::is_code(value);
             let variable = *way == Way::Ini && literal::is_identifier(value);
-            if code || variable || value.contains("://") {
+            // `--password options`: prose.
+            let prose = *way == Way::Flag && literal::is_lower(value);
+            if code || variable || prose || value.contains("://") {
                 continue;
             }
             let Some(hard) = literal::judge(name, value) else { continue };

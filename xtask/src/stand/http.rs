@@ -129,6 +129,10 @@ mod tests {
         let error =
             judge(&check("{}"), &answer(424, r#"{"detail":"relation orders does not exist"}"#)).unwrap_err();
         assert_eq!(error, "status 424 instead of 200 (\"relation orders does not exist\")");
+        // Whole: who cuts it before it is masked leaves half a secret.
+        let long = format!("{}the-end", "x".repeat(200));
+        let error = judge(&check("{}"), &answer(500, &format!("{{\"detail\":\"{long}\"}}"))).unwrap_err();
+        assert!(error.contains(&long), "{error}");
     }
 
     #[test]

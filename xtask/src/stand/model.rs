@@ -197,6 +197,13 @@ mod tests {
     }
 
     #[test]
+    fn secrets_of_compose_are_named() {
+        let text = r#"{"services":{},"secrets":{"a":{"file":"/r/a"},"b":{"environment":"B"},"c":{"external":true}}}"#;
+        let model = Model::parse(text.as_bytes()).unwrap();
+        assert_eq!((model.secret_files(), model.secret_variables()), (vec!["/r/a".into()], vec!["B".into()]));
+    }
+
+    #[test]
     fn what_is_not_a_model_is_an_error() {
         assert!(Model::parse(b"").is_err());
         assert!(Model::parse(b"[]").is_err());
