@@ -132,9 +132,9 @@ fn is_word(value: &str) -> bool {
     let letters = value.bytes().all(|b| b.is_ascii_alphabetic() || b"_-./:".contains(&b));
     let capitals = value.bytes().filter(u8::is_ascii_uppercase).count();
     let lowers = value.bytes().filter(u8::is_ascii_lowercase).count();
-    // `_RSAPrivateKey`: a type's name in quotes.
-    (letters && value.starts_with('_'))
-        || letters && (capitals == 0 || lowers == 0 || capitals * 3 <= capitals + lowers)
+    // `_RSAPrivateKey` is a type's name in quotes.
+    let mostly_small = capitals == 0 || lowers == 0 || capitals * 3 <= capitals + lowers;
+    letters && (mostly_small || value.starts_with('_'))
 }
 
 /// `projects/x/secrets/y/versions/1`
