@@ -23,7 +23,7 @@ pub fn learn_own_files(redactor: &Redactor, config: &Config) {
     for file in &config.stand.compose_files {
         let text = std::fs::read_to_string(config.repo.join(file)).unwrap_or_default();
         for line in text.lines() {
-            redactor.learn("", line);
+            redactor.learn("compose_file", line);
         }
     }
     for (key, value) in std::env::vars_os() {
@@ -72,19 +72,22 @@ fn learn_model(redactor: &Redactor, model: &Model) {
 mod tests {
     use super::*;
 
+    const VALUE: &str = "Zx81-qqTTr";
+
     #[test]
     fn secrets_of_the_checkouts_files_are_known_before_a_program_runs() {
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path();
         let config = crate::config::load(repo, &[], &crate::config::Overrides::default()).unwrap();
-        std::fs::write(repo.join(".env"), "A_PASSWORD=Zx81-qqTTr-one\n").unwrap();
-        std::fs::write(repo.join("docker-compose.yml"), "  broken: [\n    B_TOKEN: Zx81-qqTTr-two\n")
+        std::fs::write(repo.join(".env"), format!("A_PASSWORD={VALUE}-one\n")).unwrap();
+        std::fs::write(repo.join("docker-compose.yml"), format!("  broken: [\n    B_TOKEN: {VALUE}-two\n"))
             .unwrap();
         let store = Store::of(repo);
         std::fs::create_dir_all(store.env_dir("rel_1")).unwrap();
-        std::fs::write(store.env_dir("rel_1").join(".env.docker"), "C_SECRET=Zx81-qqTTr-three\n").unwrap();
-        let model = serde_json::json!({ "services": { "api": { "environment": { "D_KEY_TOKEN": "Zx81-qqTTr-four" },
-                                                               "command": ["x", "--api-key", "Zx81-qqTTr-five"] } } });
+        std::fs::write(store.env_dir("rel_1").join(".env.docker"), format!("C_SECRET={VALUE}-three\n"))
+            .unwrap();
+        let model = serde_json::json!({ "services": { "api": { "environment": { "D_KEY_TOKEN": format!("{VALUE}-four") },
+                                                               "command": ["x", "--api-key", format!("{VALUE}-five")] } } });
         crate::fsx::write_json(&store.own_model("rel_1"), &model).unwrap();
         let redactor = Redactor::new();
         learn_own_files(&redactor, &config);
@@ -95,7 +98,7 @@ mod tests {
             ("D_KEY_TOKEN", "four"),
             ("api-key", "five"),
         ] {
-            assert_eq!(redactor.text(&format!("x Zx81-qqTTr-{value} y")), format!("x ***{key}*** y"));
+            assert_eq!(redactor.text(&format!("x {VALUE}-{value} y")), format!("x ***{key}*** y"));
         }
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn judge(name: &str, value: &str) -> Option<bool> {
 fn is_placeholder(value: &str, lower: &str) -> bool {
     static SHAPES: LazyLock<Regex> = LazyLock::new(|| {
         super::regex(
-            r"\A(?:<.*>|\[.*\]|\{.*\}|__.*__|%.*%|\$.*|@.*@|/.*|\.{1,2}/.*|~.*|[A-Za-z]:\\.*|sha(?:1|256|512)[:-].*|md5:.*|#[0-9A-Fa-f]{3,8}|[0-9]{1,5})\z|\{\{|\$\{|\$\(|\{[A-Za-z_][A-Za-z0-9_.]*\}|%[sd(]|\)s|<[A-Za-z_ -]+>|[A-Za-z_]\(|\\[bdswnru]",
+            r"\A(?:<.*>|\[.*\]|\{.*\}|__.*__|%.*%|\$.*|@.*@|/.*|\.{1,2}/.*|~.*|[A-Za-z]:\\.*|sha(?:1|256|512)[:-].*|md5:.*|#[0-9A-Fa-f]{3,8}|[0-9]{1,5})\z|\{\{|\$\{|\$\(|\{[A-Za-z_][A-Za-z0-9_.]*\}|%[sd(]|\)s|<[A-Za-z_ -]+>|[A-Za-z_]!?\(|\\[bdswnru]",
         )
     });
     let same = value.chars().all(|c| value.starts_with(c));

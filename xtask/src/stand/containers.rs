@@ -81,7 +81,7 @@ impl Stand {
         }
         let mut before = "";
         for word in &container.argv {
-            redactor.learn(option(before).unwrap_or_default(), word);
+            redactor.learn(option(before).unwrap_or("command"), word);
             before = word;
         }
     }

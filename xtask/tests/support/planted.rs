@@ -147,8 +147,13 @@ impl Planted {
 
     /// Of providers: never heard of before, known by their shape.
     fn tokens(&mut self) {
-        let (hex, long) = (sha256(self.nonce.as_bytes()), format!("Ab1{}Zz9", sha256(self.nonce.as_bytes())));
-        let cut = |n: usize| long[..n].to_string();
+        let hex = sha256(self.nonce.as_bytes());
+        let count = std::cell::Cell::new(0);
+        // Another one each time.
+        let cut = |n: usize| {
+            count.set(count.get() + 1);
+            format!("Ab1{}Zz9", sha256(format!("{}{hex}", count.get()).as_bytes()))[..n].to_string()
+        };
         let b64 = |text: &str| base64(text.as_bytes()).trim_end_matches('=').replace(['+', '/'], "x");
         let jwt = [b64("{\"alg\":\"HS256\"}"), b64(&format!("{{\"sub\":\"{hex}\"}}")), b64(&hex)].join(".");
         for (kind, token) in [

@@ -132,6 +132,7 @@ fn placeholders_lookups_code_and_documents_are_no_findings() {
         "api_key = \"SecondaryButton\"",
         "# the password for 'x1y2z3' is asked",
         "private_key: \"_RSAPrivateKey\",",
+        "[\"x\", \"--api-key\", format!(\"{v}\")]",
         "the --username and --password options",
         "пароль: спросите у администратора",
     ] {
