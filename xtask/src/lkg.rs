@@ -92,6 +92,25 @@ impl Store {
         fsx::write_json(&self.file(), last)
     }
 
+    /// Keeps the record of a release that passed, for going back to it later.
+    pub fn set_release(&self, release: &LastKnownGood) -> Result<()> {
+        fsx::write_json(&self.of_release(&release.rid)?.join("release.json"), release)
+    }
+
+    /// A release that passed, while its record is kept.
+    pub fn release(&self, rid: &str) -> Option<LastKnownGood> {
+        fsx::read_json(&self.dir.join(rid).join("release.json")).ok()
+    }
+
+    /// The release that came after `rid`: its backup is the database as `rid` left it.
+    pub fn successor(&self, rid: &str) -> Option<LastKnownGood> {
+        let after = |s: &String| self.target(s).and_then(|t| t.previous).is_some_and(|p| p.rid == rid);
+        let mut all: Vec<LastKnownGood> =
+            self.releases().iter().filter(|s| after(s)).filter_map(|s| self.release(s)).collect();
+        all.sort_by(|a, b| a.time.cmp(&b.time));
+        all.pop()
+    }
+
     /// After going back to a state of which no release is known.
     pub fn clear_last(&self) -> Result<()> {
         match std::fs::remove_file(self.file()) {

@@ -140,6 +140,8 @@ pub struct Inputs {
     pub drops: Vec<String>,
     /// Too little for a clone beside them: they are dropped before the proof instead.
     pub short_of_disk: bool,
+    /// The repository's own backup script runs first.
+    pub script: bool,
 }
 
 impl Plan {
@@ -264,7 +266,12 @@ fn steps(config: &Config, facts: &Facts, waivers: &Waivers, inputs: &Inputs, rol
         step("precheck", format!("lock, git, services, {data} run, baseline smoke, secret scan"), None),
         step(
             "backup",
-            format!("dump {} of one snapshot into {}", facts.database, config.backup.directory),
+            format!(
+                "{}dump {} of one snapshot into {}",
+                if inputs.script { "scripts/pwsh/ff-backup.ps1; " } else { "" },
+                facts.database,
+                config.backup.directory
+            ),
             waivers.skip_backup.clone(),
         ),
         step("build", format!("build {}", facts.built.join(", ")), waivers.skip_build.clone()),

@@ -2,6 +2,7 @@
 //! clone, swap, sums, restore beside, go back to images and source.
 
 pub mod aside;
+pub mod blockers;
 pub mod cluster;
 pub mod code;
 pub mod fence;
@@ -11,7 +12,9 @@ pub mod restore;
 pub mod room;
 pub mod scan;
 pub mod schema;
+pub mod script;
 pub mod smoke;
+pub mod stored;
 pub mod sums;
 pub mod swap;
 pub mod up;

@@ -72,7 +72,13 @@ pub fn make(ctx: &Ctx<'_>, step: &str, admin: &mut Psql) -> Result<()> {
         })?;
         ctx.events.warn(step, format!("the database's disk is short: {} was dropped", row.name));
     }
-    let free = free_of(&pg)?;
+    enough(ctx, step, admin)
+}
+
+/// Is there room for a copy beside the database?
+pub fn enough(ctx: &Ctx<'_>, step: &str, admin: &mut Psql) -> Result<()> {
+    let pg = ctx.pg(step)?;
+    let (free, need) = (free_of(&pg)?, needed(admin, &pg.database)?);
     if free >= need {
         return Ok(());
     }

@@ -126,7 +126,7 @@ fn read(path: &Path) -> Option<String> {
 }
 
 /// What lies in the build context and has no business in an image, as lines for `.dockerignore`.
-fn baked_in(repo: &Path) -> Vec<String> {
+pub fn baked_in(repo: &Path) -> Vec<String> {
     let ignore = std::fs::read_to_string(repo.join(".dockerignore")).unwrap_or_default();
     let mut suspects = vec![".git", "ops/_local", "ops/_backups", "target"]
         .into_iter()

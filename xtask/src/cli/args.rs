@@ -84,6 +84,10 @@ pub enum Command {
     /// The whole pipeline: back up, prove, build, migrate, deploy, smoke; back again when it fails
     Release(Release),
     /// Back the database up and prove the backup
+    ///
+    /// Where scripts/pwsh/ff-backup.ps1 and pwsh (PowerShell 7) are there, the script runs first and
+    /// its result is verified; when it fails, so does the backup. Without the script:
+    /// --set backup.engine=native
     Backup,
     /// The quick check: API, worker, one task that really goes through
     Smoke,
@@ -91,6 +95,8 @@ pub enum Command {
     Rollback(Rollback),
     /// Which version runs, how to go back, what is open
     Status,
+    /// Is everything ready for a release? Every finding with its remedy; changes nothing
+    Doctor,
     /// Read and re-verify what runs left behind, offline
     Evidence(Evidence),
     /// The resolved configuration, each value with the layer it came from
@@ -147,7 +153,10 @@ fn reason(text: &str) -> Result<String, String> {
 
 #[derive(Debug, Args)]
 pub struct Rollback {
-    /// Go back to the database in this backup directory
+    /// Go back to this release: its code, and the database as it left it
+    #[arg(long, value_name = "RID", conflicts_with = "backup")]
+    pub to: Option<String>,
+    /// Go back to the database in this backup directory; the code stays
     #[arg(long, value_name = "DIR")]
     pub backup: Option<PathBuf>,
     /// Do not ask

@@ -4,6 +4,7 @@ mod args;
 mod backup;
 mod config;
 mod demo;
+mod doctor;
 mod evidence;
 mod release;
 mod rollback;
@@ -52,6 +53,7 @@ fn run(cli: &Cli, screen: &Screen) -> Result<Exit> {
         Command::Smoke => smoke::run(global, screen),
         Command::Rollback(args) => rollback::run(global, args, screen),
         Command::Status => status::run(global, screen),
+        Command::Doctor => doctor::run(global, screen),
         Command::Evidence(args) => evidence::run(global, args, screen),
         Command::Config => config::run(global, screen),
         Command::Demo(args) => demo::run(global, args, screen),

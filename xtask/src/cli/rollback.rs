@@ -3,14 +3,25 @@
 use super::args::{Global, Rollback};
 use super::{tell, with_global};
 use crate::error::{Exit, Fault, Result};
-use crate::pipeline::{offer, rollback, single};
+use crate::pipeline::{offer, rollback, single, targets};
 use crate::report::Screen;
 
 pub fn run(global: &Global, args: &Rollback, screen: &Screen) -> Result<Exit> {
     with_global(global, screen, |start| {
         let facts = single::look(start)?;
-        let offer = offer::offer(start, &facts, args.backup.as_deref())?;
-        screen.say(&format!("rollback of stand {} to\n  {}\n", start.config.stand.project, offer.words));
+        let wanted = offer::Wanted { backup: args.backup.clone(), to: args.to.clone() };
+        let offer = offer::offer(start, &facts, &wanted);
+        screen.say(&format!("rollback of stand {}. There is\n", start.config.stand.project));
+        for way in targets::list(start, &facts)? {
+            screen.say(&format!(
+                "  {:<8} {}\n           {}\n",
+                way.kind,
+                way.words,
+                screen.paint.dim(&way.command)
+            ));
+        }
+        let offer = offer?;
+        screen.say(&format!("Goes back to\n  {}\n", offer.words));
         for line in &offer.consequences {
             screen.say(&format!("  note  {line}\n"));
         }

@@ -43,7 +43,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             Err(_) => Vec::new(),
         };
         // Where `rollback` would go now; none is no failure.
-        let way_back = offer::offer(start, &facts, None).ok().map(|offer| offer.words);
+        let way_back = offer::offer(start, &facts, &offer::Wanted::default()).ok().map(|offer| offer.words);
         let recent: Vec<Value> = evidence::runs(&repo.join(EVIDENCE))?
             .iter()
             .filter_map(|dir| evidence::read_record::<Summary>(dir, "summary.json"))

@@ -84,7 +84,7 @@ fn check(values: &Values) -> Result<()> {
         let fault = Fault::usage(format!("{key} = \"{value}\" is not possible"));
         Err(fault.remedy(format!("use one of: {}", allowed.join(", "))).into())
     };
-    one_of("backup.engine", &values.backup.engine, &["auto", "native"])?;
+    one_of("backup.engine", &values.backup.engine, &["auto", "pwsh", "native"])?;
     one_of("rollback.database", &values.rollback.database, &["always", "if-migrated"])?;
     if values.backup.compression > 9 {
         return Err(Fault::usage("backup.compression must be 0 to 9").into());

@@ -65,7 +65,8 @@ impl Default for Database {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backup {
-    /// `auto` or `native`: the built-in engine. The existing PowerShell script is not called yet.
+    /// `auto`: first the repository's `scripts/pwsh/ff-backup.ps1`, where it and PowerShell 7 are
+    /// there, then the built-in engine. `pwsh`: both, or a refusal. `native`: the built-in one alone.
     pub engine: String,
     pub directory: String,
     /// A second place, off the disk that holds the database; empty: none.

@@ -4,86 +4,25 @@
 //! operator says stop. Knows nothing of docker or of steps.
 
 mod interrupt;
+mod invocation;
 mod pump;
 mod rawlog;
 mod session;
 
 pub use interrupt::{Interrupt, Kind};
+pub use invocation::{Invocation, SHORT};
 pub use rawlog::RawLog;
 pub use session::Session;
 
 use crate::error::{Context, Fault, Lane, Result};
 use crate::redact::Redactor;
+use std::ffi::OsString;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// What to start: values only, runs nothing.
-#[derive(Debug, Clone)]
-pub struct Invocation {
-    pub program: String,
-    pub args: Vec<String>,
-    /// Added to the inherited environment. Secrets travel here or by stdin, never in `args`.
-    pub env: Vec<(String, String)>,
-    pub cwd: Option<PathBuf>,
-    /// Bytes for stdin; without them stdin is closed.
-    pub stdin: Option<Vec<u8>>,
-    pub timeout: Duration,
-    /// Standard output is data with secrets or bulk in it: the log gets its size only.
-    pub quiet: bool,
-}
-
-/// Enough for a call that answers from local state.
-pub const SHORT: Duration = Duration::from_secs(60);
-
-impl Invocation {
-    pub fn new(program: &str) -> Invocation {
-        Invocation {
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            cwd: None,
-            stdin: None,
-            timeout: SHORT,
-            quiet: false,
-        }
-    }
-    pub fn arg(mut self, arg: impl Into<String>) -> Self {
-        self.args.push(arg.into());
-        self
-    }
-    pub fn args<I: IntoIterator<Item = S>, S: Into<String>>(mut self, args: I) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-    pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.env.push((key.into(), value.into()));
-        self
-    }
-    pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.cwd = Some(dir.into());
-        self
-    }
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(bytes.into());
-        self
-    }
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-    pub fn quiet(mut self) -> Self {
-        self.quiet = true;
-        self
-    }
-    /// Program and arguments, as they are journaled.
-    pub fn argv(&self) -> Vec<String> {
-        std::iter::once(self.program.clone()).chain(self.args.iter().cloned()).collect()
-    }
-}
 
 /// How a process ended: five different things, never one bool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +108,8 @@ pub struct Exec {
     interrupt: Interrupt,
     /// Variables that no child may inherit.
     hidden: Arc<Vec<String>>,
+    /// Where programs are looked for; None: the inherited PATH.
+    path: Option<Arc<OsString>>,
     log: Option<Arc<RawLog>>,
     shielded: bool,
     /// Raised when the result is no longer wanted.
@@ -180,7 +121,8 @@ pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> std::io::Result<()>;
 
 impl Exec {
     pub fn new(redactor: Redactor, interrupt: Interrupt) -> Exec {
-        Exec { redactor, interrupt, hidden: Arc::default(), log: None, shielded: false, cancel: None }
+        let hidden = Arc::default();
+        Exec { redactor, interrupt, hidden, path: None, log: None, shielded: false, cancel: None }
     }
     /// The same, writing to `log`.
     pub fn logging(&self, log: Arc<RawLog>) -> Exec {
@@ -197,6 +139,17 @@ impl Exec {
     /// The same, with `names` kept from children.
     pub fn hiding(&self, names: &[&str]) -> Exec {
         Exec { hidden: Arc::new(names.iter().map(|n| (*n).to_string()).collect()), ..self.clone() }
+    }
+    /// The same, with programs looked for in these directories, also by its children.
+    pub fn searching(&self, path: impl Into<OsString>) -> Exec {
+        Exec { path: Some(Arc::new(path.into())), ..self.clone() }
+    }
+    /// The first program of this name on the PATH, absolute.
+    pub fn find(&self, name: &str) -> Option<PathBuf> {
+        let path =
+            self.path.as_ref().map(|p| p.as_os_str().to_owned()).or_else(|| std::env::var_os("PATH"))?;
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        std::env::split_paths(&path).map(|dir| dir.join(&file)).find(|f| f.is_absolute() && is_program(f))
     }
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
@@ -299,6 +252,9 @@ impl Exec {
         for name in self.hidden.iter() {
             cmd = cmd.env_remove(name);
         }
+        if let Some(path) = &self.path {
+            cmd = cmd.env("PATH", path.as_os_str());
+        }
         cmd = cmd.envs(invocation.env.iter().map(|(k, v)| (k, v)));
         let mut command = std::process::Command::from(cmd);
         if let Some(dir) = &invocation.cwd {
@@ -323,6 +279,15 @@ impl Exec {
             }
         })
     }
+}
+
+fn is_program(file: &Path) -> bool {
+    let Ok(meta) = std::fs::metadata(file) else { return false };
+    #[cfg(unix)]
+    let may_run = std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o111 != 0;
+    #[cfg(not(unix))]
+    let may_run = true;
+    meta.is_file() && may_run
 }
 
 pub(crate) type Child = Box<dyn process_wrap::std::ChildWrapper>;

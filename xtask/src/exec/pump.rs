@@ -70,10 +70,15 @@ pub(super) fn run(
         _ => None,
     };
 
-    let mut talk = Talk::new(exec, number, invocation.quiet);
+    let mut talk = Talk::new(exec, number, invocation);
     let verdict = talk.follow(&mut child, &from, open, deadline, exec, sink);
     let (ended, failed) = match verdict {
-        Ok(Some(ended)) => (ended, None),
+        Ok(Some(ended)) => {
+            if invocation.whole_group {
+                let _ = child.start_kill();
+            }
+            (ended, None)
+        }
         Ok(None) => {
             // Time is up, or the operator said stop.
             let ended = if exec.stopped() { exec.stop_word() } else { Ended::TimedOut(invocation.timeout) };
@@ -104,6 +109,7 @@ struct Talk<'a> {
     exec: &'a Exec,
     number: Option<u32>,
     quiet: bool,
+    whole_group: bool,
     out: crate::redact::Stream,
     err: crate::redact::Stream,
     unlogged: u64,
@@ -111,9 +117,10 @@ struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    fn new(exec: &'a Exec, number: Option<u32>, quiet: bool) -> Self {
+    fn new(exec: &'a Exec, number: Option<u32>, invocation: &Invocation) -> Self {
+        let Invocation { quiet, whole_group, .. } = *invocation;
         let (out, err) = (exec.redactor().stream(), exec.redactor().stream());
-        Talk { exec, number, quiet, out, err, unlogged: 0, stderr: Vec::new() }
+        Talk { exec, number, quiet, whole_group, out, err, unlogged: 0, stderr: Vec::new() }
     }
 
     /// `None` when the deadline passed or the operator said stop.
@@ -142,6 +149,10 @@ impl<'a> Talk<'a> {
                 Err(RecvTimeoutError::Timeout) => {
                     if gone.is_none() && child.try_wait()?.is_some() {
                         gone = Some(Instant::now());
+                        if self.whole_group {
+                            // Whoever still holds the pipes is not waited for.
+                            let _ = child.start_kill();
+                        }
                     }
                 }
             }

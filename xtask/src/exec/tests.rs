@@ -100,3 +100,36 @@ fn hidden_variables_do_not_reach_children() {
     let exec = exec().hiding(&["PATH_FF_HIDDEN", "HOME"]);
     assert_eq!(exec.run(&sh("echo ${HOME-none}")).unwrap().text(), "none\n");
 }
+
+#[test]
+fn what_outlives_its_leader_goes_with_the_group_when_that_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let script = format!("sleep 300 & echo $! > '{}'; exit 4", pid.display());
+    let finished = exec().run(&sh(&script).whole_group()).unwrap();
+    assert_eq!(finished.ended, Ended::Exit(4));
+    assert!(finished.ms < 2000, "the orphan held the pipe for {} ms", finished.ms);
+    let left =
+        std::path::PathBuf::from(format!("/proc/{}/cmdline", std::fs::read_to_string(pid).unwrap().trim()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // A zombie has no command line any more.
+    while std::fs::read(&left).is_ok_and(|c| !c.is_empty()) {
+        assert!(Instant::now() < deadline, "the orphan runs on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn programs_are_found_where_one_searches_and_only_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("ff-there");
+    std::fs::write(&program, "#!/bin/sh\necho found\n").unwrap();
+    let exec = exec().searching(dir.path());
+    assert_eq!(exec.find("ff-there"), None, "not executable");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(exec.find("ff-there"), Some(program));
+    assert_eq!(exec.find("sh"), None);
+    assert_eq!(exec.run(&Invocation::new("ff-there")).unwrap().text(), "found\n");
+}

@@ -6,7 +6,7 @@ use crate::acts::{Ctx, aside, code, freeze};
 use crate::error::Result;
 use crate::evidence::DIGEST;
 use crate::lkg::Store;
-use crate::stand::images::{is_kept_tag, kept_tag};
+use crate::stand::images::{is_kept_tag, kept_tag, release_tag};
 use crate::stand::postgres;
 use serde_json::json;
 use std::time::Duration;
@@ -90,8 +90,12 @@ fn forget_others(ctx: &Ctx<'_>, keep: Option<&str>) -> Result<()> {
     let known = store.last()?.map(|l| l.rid);
     let over = all.len().saturating_sub(ctx.config.retention.backups);
     for rid in all.into_iter().take(over).filter(|r| Some(r) != known.as_ref()) {
+        let stand = ctx.stand("housekeeping")?;
+        for (service, _) in store.release(&rid).map(|r| r.images).unwrap_or_default() {
+            stand.untag(&release_tag(&stand.project, &service, &rid))?;
+        }
         store.forget(&rid)?;
-        ctx.stand("housekeeping")?.unpin(&rid)?;
+        stand.unpin(&rid)?;
     }
     Ok(())
 }

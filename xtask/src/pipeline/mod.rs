@@ -1,5 +1,6 @@
 //! Order, lock, journal, when to roll back, verdict. Knows no docker words.
 
+pub mod doctor;
 pub mod finish;
 pub mod housekeeping;
 pub mod lock;
@@ -10,6 +11,7 @@ pub mod release;
 pub mod request;
 pub mod rollback;
 pub mod single;
+pub mod targets;
 
 use crate::acts::short_id;
 use crate::clock::{self, Clock};

@@ -7,10 +7,10 @@ use crate::clock::{self, Clock};
 use crate::error::{Fault, Result};
 use crate::facts::Facts;
 use crate::fsx;
-use crate::lkg::Store;
+use crate::lkg::{LastKnownGood, Store};
 use crate::stand::postgres;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to go back to.
 #[derive(Debug, Clone)]
@@ -21,6 +21,15 @@ pub enum Choice {
     Undo { rid: String },
     /// The database of a backup directory; the code stays as it runs.
     Backup { dir: PathBuf },
+    /// An earlier release: its code, and the database as the backup of the release after it has it.
+    To { release: LastKnownGood, dir: PathBuf },
+}
+
+/// What the operator asks for; nothing: the nearest way back.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub backup: Option<PathBuf>,
+    pub to: Option<String>,
 }
 
 /// A thing to go back to, for people.
@@ -33,7 +42,7 @@ pub struct Offer {
 }
 
 /// Looks what there is to go back to. Changes nothing.
-pub fn offer(start: &Start<'_>, facts: &Facts, backup: Option<&Path>) -> Result<Offer> {
+pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer> {
     let repo = &start.config.repo;
     let store = Store::of(repo);
     let aside = "what was written since is kept in a database of its own, counted and dumped".to_string();
@@ -41,7 +50,11 @@ pub fn offer(start: &Start<'_>, facts: &Facts, backup: Option<&Path>) -> Result<
         let words = format!("the state before {} {}, which {}", run.command, run.rid, run.words());
         return Ok(Offer { choice: Choice::Recover(run), words, consequences: vec![aside] });
     }
-    if let Some(dir) = backup {
+    let last = store.last()?;
+    if let Some(rid) = wanted.to.as_ref().filter(|rid| !is_before(&store, last.as_ref(), rid)) {
+        return to_release(start, &store, last.as_ref(), rid, aside);
+    }
+    if let Some(dir) = &wanted.backup {
         let dir = fsx::absolute(dir)?;
         let manifest: Value = fsx::read_json(&dir.join("manifest.json")).map_err(|e| {
             Fault::refused(format!("{} is not a backup directory", dir.display())).why(format!("{e:#}"))
@@ -54,8 +67,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, backup: Option<&Path>) -> Result<
             consequences: vec![aside, "the code stays as it runs".into()],
         });
     }
-    let last =
-        store.last()?.ok_or_else(|| code::nothing_to_go_back_to("no release has passed on this stand"))?;
+    let last = last.ok_or_else(|| code::nothing_to_go_back_to("no release has passed on this stand"))?;
     let target = store.target(&last.rid).ok_or_else(|| {
         code::nothing_to_go_back_to(&format!("what was before {} is not recorded", last.rid))
     })?;
@@ -78,4 +90,43 @@ pub fn offer(start: &Start<'_>, facts: &Facts, backup: Option<&Path>) -> Result<
         fsx::human_bytes(row.bytes)
     );
     Ok(Offer { choice: Choice::Undo { rid: last.rid }, words, consequences: vec![aside] })
+}
+
+/// Is it the state before the last release, which the undo clone brings back at once?
+fn is_before(store: &Store, last: Option<&LastKnownGood>, rid: &str) -> bool {
+    let target = last.and_then(|l| store.target(&l.rid));
+    target.and_then(|t| t.previous).is_some_and(|p| p.rid == rid)
+}
+
+fn to_release(
+    start: &Start<'_>,
+    store: &Store,
+    last: Option<&LastKnownGood>,
+    rid: &str,
+    aside: String,
+) -> Result<Offer> {
+    let no = |why: String| -> anyhow::Error {
+        Fault::refused(format!("there is no way back to {rid}"))
+            .why(why)
+            .remedy("cargo xtask rollback lists what there is")
+            .into()
+    };
+    if last.is_some_and(|l| l.rid == rid) {
+        return Err(no(
+            "it is the last known good release: what runs now, or what a rollback goes back to".into()
+        ));
+    }
+    let release = store.release(rid).ok_or_else(|| no("no release of this name is kept".into()))?;
+    let after = store.successor(rid).ok_or_else(|| no("no release came after it".into()))?;
+    let dir = after.backup.as_ref().map(|dir| start.config.repo.join(dir)).filter(|dir| dir.exists());
+    let dir = dir.ok_or_else(|| no(format!("the backup that {} made of its database is gone", after.rid)))?;
+    let words = format!(
+        "{rid} (commit {}), with the database as of {}, from the backup that {} made",
+        &release.commit[..release.commit.len().min(12)],
+        after.time,
+        after.rid
+    );
+    let consequences =
+        vec![aside, "the backup is restored beside and compared first: that takes its time".into()];
+    Ok(Offer { choice: Choice::To { release, dir }, words, consequences })
 }

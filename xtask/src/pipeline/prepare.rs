@@ -2,6 +2,7 @@
 
 use super::{Start, lock, open_runs};
 use crate::acts::room;
+use crate::acts::script::Engine;
 use crate::clock::{self, Clock};
 use crate::config::allow::{self, Allowed};
 use crate::error::{Context, Fault, Result};
@@ -41,8 +42,13 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     check_waivers(&options.waivers)?;
     let allow = allow::load(&start.config.repo, &finding_kinds())?;
     let stand = start.stand;
+    let engine = match &options.waivers.skip_backup {
+        Some(reason) => Engine::Native { why: reason.clone() },
+        None => Engine::of(start.config, &stand.exec)?,
+    };
     let mut facts = facts::gather(stand, start.config)?;
     facts.versions.extend(facts::more_versions(stand));
+    facts.versions.extend(engine.version(&stand.exec).map(|v| ("pwsh".into(), v)));
     facts::learn_secrets(stand, &facts.model);
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
     open_runs::refuse(&start.config.repo)?;
@@ -72,6 +78,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         tables: 0,
         drops: Vec::new(),
         short_of_disk: false,
+        script: matches!(engine, Engine::Script { .. }),
     };
     if let Ok(pg) = facts.pg(stand, start.config) {
         let mut psql = pg

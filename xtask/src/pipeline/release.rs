@@ -112,13 +112,14 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             None => {
                 let made = backup::run(&ctx, &commit)?;
                 let r = &made.record;
-                let detail = format!(
+                let mut detail = format!(
                     "{} in {}, {} tables, into {}",
                     fsx::human_bytes(r.bytes),
                     clock::human_ms(r.dump_ms),
                     r.tables,
                     r.dir
                 );
+                detail.extend(r.script_dir.iter().map(|dir| format!("; the script's into {dir}")));
                 Ok((Some(made), detail))
             }
         }

@@ -16,7 +16,7 @@ use crate::error::{Exit, Fault, Result};
 use crate::evidence::records::*;
 use crate::evidence::{Previous, RunDir, begun, new_rid, read_journal};
 use crate::facts::Facts;
-use crate::lkg::Store;
+use crate::lkg::{LastKnownGood, Store};
 use crate::steps::precheck;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer) -> Result<Endin
     let recovers = match &offer.choice {
         Choice::Recover(open) => Some(original(open)),
         Choice::Undo { rid } => Some(rid.clone()),
-        Choice::Backup { .. } => None,
+        Choice::Backup { .. } | Choice::To { .. } => None,
     };
     let previous = recovers.clone().map(|rid| Previous { rid, digest_sha256: String::new() });
     let id = begin(start, &run, "rollback", previous, recovers.clone())?;
@@ -41,7 +41,14 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer) -> Result<Endin
     let done = run.read::<Rollback>("rollback.json").is_some_and(|r| r.verified);
     let failure = outcome.err().map(|f| failure_of(&f, &run));
     let store = Store::of(&start.config.repo);
+    if done && let Choice::To { release, .. } = &offer.choice {
+        store.set_last(&LastKnownGood { undo: None, ..release.clone() })?;
+    }
     if done && let Some(of) = &recovers {
+        // A rollback from a backup directory that was interrupted, and is finished now.
+        if let Some(to) = store.target(of).filter(|t| t.rid.starts_with("rbk")).and_then(|t| t.previous) {
+            store.set_last(&LastKnownGood { undo: None, ..to })?;
+        }
         // What was undone is no longer the last known good release; what was before it is again.
         if store.last()?.is_some_and(|l| &l.rid == of) {
             match store.target(of).and_then(|t| t.previous) {
@@ -104,7 +111,10 @@ fn go(
     let record = match &offer.choice {
         Choice::Recover(open) => recover::recover(&ctx, open, recovers.unwrap_or(&open.rid))?,
         Choice::Undo { rid } => ways::by_clone(&ctx, rid, "asked for by the operator")?,
-        Choice::Backup { dir } => ways::from_backup(&ctx, dir)?,
+        Choice::Backup { dir } => {
+            ways::from_backup(&ctx, dir, Store::of(&start.config.repo).last()?.as_ref())?
+        }
+        Choice::To { release, dir } => ways::from_backup(&ctx, dir, Some(release))?,
     };
     let verified = record.verified;
     let problems = record.problems.join("; ");

@@ -6,6 +6,7 @@ use super::lock::Lock;
 use super::release::failure_of;
 use super::{Ending, Start, begin, housekeeping, open_runs, step};
 use crate::acts::Ctx;
+use crate::acts::script::Engine;
 use crate::acts::smoke::{self, Patience};
 use crate::clock::{self, Clock};
 use crate::error::{Fault, Lane, Result};
@@ -81,8 +82,10 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
 
 /// B1 alone, with proof.
 pub fn backup(start: &Start<'_>) -> Result<Ending> {
+    let engine = Engine::of(start.config, &start.stand.exec)?;
     let mut facts = look(start)?;
     facts.versions.extend(facts::more_versions(start.stand));
+    facts.versions.extend(engine.version(&start.stand.exec).map(|v| ("pwsh".into(), v)));
     facts.pg(start.stand, start.config)?;
     let head = start.stand.head()?;
     let rid = new_rid("bak", Clock::System, Some(&head));
@@ -111,8 +114,9 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
             )?;
             let made = backup::run(&ctx, &head)?;
             let r = &made.record;
-            let detail =
+            let mut detail =
                 format!("{} in {}, into {}", fsx::human_bytes(r.bytes), clock::human_ms(r.dump_ms), r.dir);
+            detail.extend(r.script_dir.iter().map(|dir| format!("; the script's into {dir}")));
             Ok((made, detail))
         })?;
         step(&run, start.events, interrupt, "proof", || {

@@ -56,6 +56,12 @@ impl Pg {
         self.inside(app, &env, &self.argv("pg_restore", database, &rest)).timeout(limit)
     }
 
+    /// Reads an archive from standard input to its end and restores nothing.
+    pub fn read_through(&self, app: &str, limit: Duration) -> Invocation {
+        let argv = ["pg_restore", "-f", "/dev/null"].map(String::from);
+        self.inside(app, &[], &argv).timeout(limit)
+    }
+
     /// The archive's table of contents.
     pub fn contents(&self, app: &str, archive: &str) -> Invocation {
         let argv = ["pg_restore", "-l", archive].map(String::from);

@@ -50,6 +50,11 @@ pub fn kept_tag(project: &str, service: &str, id: &str) -> String {
     format!("{project}-{service}:ff-prev-{id}")
 }
 
+/// The name under which the image of a release is kept, for going back to it later.
+pub fn release_tag(project: &str, service: &str, rid: &str) -> String {
+    format!("{project}-{service}:ff-lkg-{rid}")
+}
+
 /// Is this a tag that [`kept_tag`] made for the project?
 pub fn is_kept_tag(project: &str, name: &str) -> bool {
     name.strip_prefix(project)

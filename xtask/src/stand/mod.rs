@@ -6,6 +6,7 @@ pub mod broker;
 pub mod compose;
 pub mod containers;
 pub mod dump;
+pub mod ffbackup;
 pub mod git;
 pub mod http;
 pub mod images;

@@ -2,12 +2,14 @@
 
 use crate::acts::aside::HashingFile;
 use crate::acts::restore::{Made, Source};
+use crate::acts::script::{self, Engine};
 use crate::acts::{Ctx, room, schema, sums};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::evidence::DIGEST;
 use crate::evidence::records::Backup;
 use crate::fsx;
+use crate::stand::ffbackup::{Call, SCRIPT};
 use crate::stand::postgres::Pg;
 use crate::stand::psql::Psql;
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
     let log = ctx.run.log("backup")?;
     let root = ctx.config.repo.join(&ctx.config.backup.directory);
     fsx::ignored_dir(&root)?;
+    let script_dir = by_script(ctx, &pg, &root)?;
     let name = format!("{}_{}", clock::stamp(Clock::System.now()), ctx.run.rid);
     let dir = root.join(&name);
     if dir.exists() {
@@ -95,7 +98,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
         sums_ms,
         same_device: same_device(&ctx.facts.engine_root, &dir),
         copied_to: None,
-        script_dir: None,
+        script_dir,
     };
     record.copied_to = copy_elsewhere(ctx, &dir, &name)?;
     verify(&dir, &record)?;
@@ -104,6 +107,29 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
     fsx::write_atomic(&ctx.run.path.join("backup_digest.sha256"), &copy)?;
     ctx.run.write_json("backup.json", &record)?;
     Ok(Made { record, source, archive })
+}
+
+/// The repository's own script first, where it and PowerShell are there; its directory.
+fn by_script(ctx: &Ctx<'_>, pg: &Pg, root: &Path) -> Result<Option<String>> {
+    let log = ctx.run.log("backup")?;
+    let (pwsh, tool) = match Engine::of(ctx.config, &pg.stand.exec)? {
+        Engine::Script { pwsh, script } => (pwsh, script),
+        Engine::Native { why } => {
+            log.say(&format!("the built-in engine alone: {why}"));
+            return Ok(None);
+        }
+    };
+    let call = Call::of(ctx.config, &pwsh, &tool, &fsx::absolute(root)?);
+    ctx.waiting("backup", SCRIPT, call.limit);
+    let app = ctx.app("script");
+    ctx.act("backup", "script", json!({ "script": SCRIPT, "into": ctx.config.backup.directory }), || {
+        let given = script::Given { call: &call, app: &app, say: &|line| log.say(line) };
+        let stored = script::run(pg, &given)?;
+        let name = fsx::slashes(Path::new(stored.dir.file_name().unwrap_or_default()));
+        let dir = format!("{}/{name}", ctx.config.backup.directory);
+        let data = json!({ "dir": dir, "sha256": stored.dump.sha256, "bytes": stored.dump.bytes });
+        Ok((Some(dir), data))
+    })
 }
 
 struct Dumped {

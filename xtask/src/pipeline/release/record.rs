@@ -10,6 +10,7 @@ use crate::exec::Kind;
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::pipeline::{Ending, StepFailure, finish, housekeeping};
+use crate::stand::images::release_tag;
 use crate::steps::migrate;
 
 pub(super) fn after_pass(flow: &Flow<'_>) -> Result<()> {
@@ -38,7 +39,7 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
     code::keep_env_files(&flow.start.config.repo, store, rid)?;
     let deploy: Deploy = flow.run.read("deploy.json").unwrap_or_default();
     let backup: Option<Backup> = flow.run.read("backup.json");
-    store.set_last(&LastKnownGood {
+    let good = LastKnownGood {
         rid: rid.clone(),
         time: clock::rfc3339(Clock::System.now()),
         head,
@@ -54,7 +55,13 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
         digest_sha256: digest.into(),
         backup: backup.filter(|b| b.skipped.is_none()).map(|b| b.dir),
         undo: flow.fence.as_ref().map(|f| f.clone.clone()),
-    })
+    };
+    // An image without a name is anybody's to clean away.
+    for (service, image) in &good.images {
+        stand.tag(image, &release_tag(&stand.project, service, rid))?;
+    }
+    store.set_release(&good)?;
+    store.set_last(&good)
 }
 
 /// The failure as it is recorded.

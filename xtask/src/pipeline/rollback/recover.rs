@@ -1,7 +1,7 @@
 //! Undoes an interrupted run: by what the world says, not by its journal alone.
 
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, fence, smoke};
+use crate::acts::{Ctx, fence, script, smoke};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, Line, LineKind, Reached, begun, reached, read_journal, read_record};
@@ -24,6 +24,10 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
     let mut admin = pg.session("postgres", &ctx.app("recover"))?;
     ctx.act("rollback", "end what dead runs left", json!({ "of": of }), || {
         let gone = end_dead(ctx, &pg, &mut admin)?;
+        if is_open(&lines, "backup", "script") {
+            let age = Duration::from_secs(ctx.config.backup.timeout_s);
+            script::clean(&pg, &ctx.app("script"), age)?;
+        }
         Ok(((), json!({ "sessions": gone })))
     })?;
     let reached = reached(&lines);
@@ -103,6 +107,12 @@ fn end_dead(ctx: &Ctx<'_>, pg: &Pg, admin: &mut Psql) -> Result<u64> {
 pub(super) fn sums_ms(lines: &[Line]) -> u64 {
     let done = lines.iter().rfind(|l| l.kind == LineKind::Done && l.act == "sum the clone");
     done.and_then(|l| l.ms).unwrap_or(u64::MAX)
+}
+
+/// Was this act begun and not ended?
+fn is_open(lines: &[Line], step: &str, act: &str) -> bool {
+    let last = lines.iter().rfind(|l| l.step == step && l.act == act);
+    last.is_some_and(|l| l.kind == LineKind::Intent)
 }
 
 /// The record of the fence, or what the journal and the world say of it.

@@ -3,12 +3,12 @@
 
 use super::recover::sums_ms;
 use crate::acts::sums::{self, Sums};
-use crate::acts::{Ctx, code, fence, restore, schema};
+use crate::acts::{Ctx, code, fence, restore, room, schema};
 use crate::error::{Context, Fault, Result};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, REPLACE, Reached, check_digest, read_journal, read_record};
 use crate::fsx;
-use crate::lkg::Store;
+use crate::lkg::{LastKnownGood, Store};
 use crate::pipeline::housekeeping;
 use crate::stand::postgres;
 use crate::steps::rollback;
@@ -49,8 +49,9 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str) -> Result<Rollbac
     Ok(record)
 }
 
-/// The database of a backup directory: restored beside, proved, then the same swap.
-pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
+/// The database of a backup directory: restored beside, proved, then the same swap. `code_of` is the
+/// release whose code runs with it.
+pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path, code_of: Option<&LastKnownGood>) -> Result<Rollback> {
     let found = check_digest(dir)?;
     if let Some(mismatch) = found.first() {
         return Err(Fault::refused("the backup does not verify").why(mismatch.to_string()).into());
@@ -70,6 +71,7 @@ pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
     let archive = dir.join("db.dump");
     let what =
         restore::What { archive: &archive, side: &side, shape: &shape, from: &from, extensions: &extensions };
+    room::enough(ctx, "rollback", &mut admin)?;
     let restored = restore::beside(ctx, "rollback", &mut admin, &what)?;
     let copy = restore::sums_of_closed(ctx, "rollback", &mut admin, &side)?;
     let differences = sums::differences(&sums, &copy);
@@ -83,10 +85,16 @@ pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path) -> Result<Rollback> {
     fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
     let head = ctx.stand.head()?;
     let dirt = ctx.stand.dirt()?;
-    let last = store.last()?;
-    let mut target = code::decide(ctx, last.as_ref(), &head, &dirt, &side)?;
+    let mut target = code::decide(ctx, code_of, &head, &dirt, &side)?;
     target.database.clone_from(&pg.database);
     code::keep_images(ctx, "rollback", &mut target)?;
+    if let Some(gone) = target.images.iter().find(|i| !i.present && target.running.contains(&i.service)) {
+        postgres::drop_database(&mut admin, &target.clone, Duration::from_secs(600))?;
+        return Err(Fault::refused(format!("the image of {} is not here any more", gone.service))
+            .why(gone.id.clone())
+            .remedy("release that commit again, or go back to another state: cargo xtask rollback lists them")
+            .into());
+    }
     store.set_target(&target)?;
     let fenced = ctx.act(REPLACE.0, REPLACE.1, json!({ "database": pg.database }), || {
         let fenced = fence::fence(&mut admin, &pg.database)?;
