@@ -1,7 +1,7 @@
 //! What only the stand can tell, each with its origin: services, mounts,
 //! ports, the database, the worker's app, versions.
 
-use crate::config::{Config, envfile};
+use crate::config::Config;
 use crate::error::{Fault, Lane, Result, anyhow};
 use crate::stand::Stand;
 use crate::stand::broker::{self, Broker};
@@ -10,7 +10,10 @@ use crate::stand::model::Model;
 use crate::stand::postgres::Pg;
 use crate::stand::worker;
 use std::collections::BTreeMap;
-use std::path::Path;
+
+mod learn;
+
+pub use learn::{learn_own_files, learn_secrets};
 
 #[derive(Clone)]
 pub struct Facts {
@@ -258,30 +261,4 @@ fn compose_version(stand: &Stand) -> Result<String> {
             .lane(Lane::A)
             .into()),
     }
-}
-
-/// Feeds the redactor with every secret that the stand's own files hold.
-pub fn learn_secrets(stand: &Stand, model: &Model, repo: &Path) -> Result<()> {
-    let redactor = stand.exec.redactor();
-    let services = model.services();
-    let names: Vec<&str> = services.iter().map(String::as_str).collect();
-    redactor.spare(&names);
-    let env: Vec<(String, String)> = services.iter().flat_map(|s| model.environment(s)).collect();
-    for (key, value) in &env {
-        if ["POSTGRES_USER", "POSTGRES_DB"].contains(&key.as_str()) {
-            redactor.spare(&[value.as_str()]);
-        }
-    }
-    for (key, value) in env.iter().chain(&model.texts()) {
-        redactor.learn(key, value);
-    }
-    for name in envfile::names(repo) {
-        for (key, value) in envfile::read(&repo.join(name)).unwrap_or_default() {
-            redactor.learn(&key, &value);
-        }
-    }
-    for (key, value) in std::env::vars() {
-        redactor.learn(&key, &value);
-    }
-    Ok(())
 }

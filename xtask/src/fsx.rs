@@ -55,6 +55,17 @@ pub fn private_dir(path: &Path) -> Result<()> {
     builder.create(path).with_context(|| format!("create {}", path.display()))
 }
 
+/// The same for a directory of the tool's own, also when it is there with another mode.
+pub fn owner_only(path: &Path) -> Result<()> {
+    private_dir(path)?;
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(path, mode).with_context(|| format!("set the mode of {}", path.display()))?;
+    }
+    Ok(())
+}
+
 /// Creates a new file, owner-only on Unix; an existing one is an error.
 pub fn private_file(path: &Path) -> Result<File> {
     let mut options = File::options();
@@ -195,6 +206,10 @@ mod tests {
         private_file(&dir.path().join("d/e/f")).unwrap();
         let mode = |p: &str| fs::metadata(dir.path().join(p)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("d/e"), mode("d/e/f")), (0o700, 0o600));
+        fs::set_permissions(dir.path().join("d"), fs::Permissions::from_mode(0o755)).unwrap();
+        owner_only(&dir.path().join("d")).unwrap();
+        owner_only(&dir.path().join("g")).unwrap();
+        assert_eq!((mode("d"), mode("g")), (0o700, 0o700));
     }
 
     #[test]

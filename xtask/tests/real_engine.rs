@@ -17,6 +17,8 @@ mod gates;
 mod good;
 #[path = "support/scenes/room.rs"]
 mod room;
+#[path = "support/scenes/secrets.rs"]
+mod secrets;
 #[path = "support/scenes/stop.rs"]
 mod stop;
 #[path = "support/scenes/writers.rs"]

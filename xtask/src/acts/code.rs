@@ -95,12 +95,24 @@ pub fn keep_images(ctx: &Ctx<'_>, step: &str, target: &mut Target) -> Result<()>
 pub fn lay_out(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<()> {
     let Some(tree) = &target.tree else { return Ok(()) };
     let stand = ctx.stand(step)?;
+    let root = trees_root(ctx.config);
+    if ctx.config.rollback.trees.is_empty() {
+        // Env files lie in the trees with the modes that services need: nobody else gets there.
+        root.parent().map_or(Ok(()), fsx::owner_only)?;
+    }
+    fsx::private_dir(&root)?;
     stand.lay_out(&target.commit, tree)?;
     let store = Store::of(&ctx.config.repo);
     let kept = target.previous.as_ref().map(|p| store.env_dir(&p.rid)).filter(|d| d.exists());
     let from = kept.unwrap_or_else(|| ctx.config.repo.clone());
     for name in envfile::names(&from) {
         copy_file(&from.join(&name), &tree.join(&name))?;
+        // Kept copies are owner-only; a service that runs as another user reads what it read before.
+        if let Ok(meta) = std::fs::metadata(ctx.config.repo.join(&name)) {
+            let copy = tree.join(&name);
+            std::fs::set_permissions(&copy, meta.permissions())
+                .with_context(|| format!("set the mode of {}", copy.display()))?;
+        }
     }
     share(&ctx.config.repo, tree, &ctx.config.rollback.shared_paths)
 }

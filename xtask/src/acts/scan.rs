@@ -2,34 +2,46 @@
 //! bake in. Findings name file, line and kind, never the value.
 
 use super::Ctx;
+use crate::config::allow::Allowed;
 use crate::error::Result;
 use crate::evidence::records::Finding;
 use crate::lkg::LastKnownGood;
-use crate::redact::scan_text;
+use crate::redact::{SecretFinding, scan_text};
 use crate::stand::Stand;
 use crate::stand::git::Dirt;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Larger files are data, not source.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = 4 << 20;
 
 pub struct Scan {
     pub files: u64,
     pub findings: Vec<Finding>,
     pub context: Vec<String>,
+    /// Entries of the allow list that fit nothing any more.
+    pub stale: Vec<String>,
 }
 
-/// Scans tracked changes since the last known good release and untracked files.
-pub fn run(ctx: &Ctx<'_>, stand: &Stand, last: Option<&LastKnownGood>, dirt: &Dirt) -> Result<Scan> {
+/// Scans tracked changes since the last known good release and untracked files. What `allow` fits
+/// is recorded with its reason, and is not hard.
+pub fn run(
+    ctx: &Ctx<'_>,
+    stand: &Stand,
+    last: Option<&LastKnownGood>,
+    dirt: &Dirt,
+    allow: &[Allowed],
+) -> Result<Scan> {
+    let repo = &ctx.config.repo;
     let base = last.map(|l| l.commit.as_str()).filter(|c| stand.has_object(c).unwrap_or(false));
     let mut files = stand.changed_since(base)?;
     let tracked = files.len();
     files.extend(dirt.untracked.iter().cloned());
-    let mut scan = Scan { files: 0, findings: Vec::new(), context: baked_in(&ctx.config.repo) };
+    let mut scan = Scan { files: 0, findings: Vec::new(), context: baked_in(repo), stale: Vec::new() };
+    let mut used = vec![false; allow.len()];
     for (number, file) in files.iter().enumerate() {
         scan.files += 1;
-        let Some(text) = read(&ctx.config.repo.join(file)) else { continue };
+        let Some(text) = read(&repo.join(file)) else { continue };
         let found = scan_text(&text);
         if found.is_empty() {
             continue;
@@ -44,7 +56,11 @@ pub fn run(ctx: &Ctx<'_>, stand: &Stand, last: Option<&LastKnownGood>, dirt: &Di
                 *known.entry(finding.kind).or_default() += 1;
             }
         }
+        let lines: Vec<&str> = text.lines().collect();
         for finding in found {
+            let entry = fitting(allow, file, &finding, &lines);
+            entry.iter().for_each(|at| used[*at] = true);
+            let allowed = entry.map(|at| allow[at].reason.clone());
             let allowance = known.entry(finding.kind).or_default();
             let before = *allowance > 0;
             *allowance = allowance.saturating_sub(1);
@@ -52,14 +68,46 @@ pub fn run(ctx: &Ctx<'_>, stand: &Stand, last: Option<&LastKnownGood>, dirt: &Di
                 file: file.clone(),
                 line: finding.line,
                 kind: finding.kind.into(),
-                hard: finding.hard,
+                hard: finding.hard && allowed.is_none(),
                 new: untracked || (base.is_some() && !before),
+                allowed,
             });
         }
     }
+    scan.stale = stale(stand, allow, &used)?;
     let log = ctx.run.log("precheck")?;
-    log.say(&format!("secret scan: {} files, {} findings", scan.files, scan.findings.len()));
+    let allowed = scan.findings.iter().filter(|f| f.allowed.is_some()).count();
+    log.say(&format!(
+        "secret scan: {} files, {} findings, {allowed} of them allowed",
+        scan.files,
+        scan.findings.len()
+    ));
     Ok(scan)
+}
+
+/// The entry that a finding fits.
+fn fitting(allow: &[Allowed], file: &str, finding: &SecretFinding, lines: &[&str]) -> Option<usize> {
+    let line = lines.get(finding.line.checked_sub(1)?)?;
+    allow.iter().position(|entry| entry.fits(file, finding.kind, line))
+}
+
+/// Entries without a finding: neither among those of this scan nor in a file that did not change.
+fn stale(stand: &Stand, allow: &[Allowed], used: &[bool]) -> Result<Vec<String>> {
+    if used.iter().all(|u| *u) {
+        return Ok(Vec::new());
+    }
+    let all = stand.changed_since(None)?;
+    let unused = allow.iter().zip(used).filter(|(_, used)| !**used).map(|(entry, _)| entry);
+    let fits_nothing = |entry: &&Allowed| {
+        !all.iter().filter(|file| entry.names(file)).any(|file| {
+            read(&stand.repo.join(file)).is_some_and(|text| {
+                let lines: Vec<&str> = text.lines().collect();
+                let one = std::slice::from_ref(*entry);
+                scan_text(&text).iter().any(|finding| fitting(one, file, finding, &lines).is_some())
+            })
+        })
+    };
+    Ok(unused.filter(fits_nothing).map(ToString::to_string).collect())
 }
 
 /// The text of a source file; none for binary, large or vanished ones.
@@ -69,6 +117,11 @@ fn read(path: &Path) -> Option<String> {
         return None;
     }
     let bytes = std::fs::read(path).ok()?;
+    // What PowerShell writes by `>`.
+    if let Some(wide) = bytes.strip_prefix(b"\xff\xfe") {
+        let units: Vec<u16> = wide.chunks_exact(2).map(|u| u16::from_le_bytes([u[0], u[1]])).collect();
+        return Some(String::from_utf16_lossy(&units));
+    }
     (!bytes[..bytes.len().min(8000)].contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -133,6 +186,9 @@ mod tests {
         std::fs::write(dir.path().join("t"), "text").unwrap();
         assert!(read(&dir.path().join("b")).is_none());
         assert_eq!(read(&dir.path().join("t")).as_deref(), Some("text"));
+        let wide: Vec<u8> = "\u{feff}wide ö".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(dir.path().join("w"), wide).unwrap();
+        assert_eq!(read(&dir.path().join("w")).as_deref(), Some("wide ö"));
         assert!(read(&dir.path().join("none")).is_none());
     }
 }

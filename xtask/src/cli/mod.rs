@@ -14,6 +14,7 @@ mod status;
 use crate::config::{Overrides, load};
 use crate::error::{Exit, Fault, Result, fault_of};
 use crate::exec::{Exec, Interrupt, Kind};
+use crate::facts;
 use crate::pipeline::{Ending, Start};
 use crate::redact::Redactor;
 use crate::report::{self, Screen, words};
@@ -111,6 +112,9 @@ fn with_start<T>(
     let config = load(repo, &environment, overrides)?;
     let redactor = Redactor::with_extra(&config.redact.keys, &config.redact.patterns)
         .map_err(|e| Fault::usage("[redact] patterns do not fit").why(e))?;
+    // Before the first process: what it says when it fails may quote them.
+    facts::learn_own_files(&redactor, &config);
+    screen.hide_with(&redactor);
     let interrupt = Interrupt::default();
     let (first, second) = (screen.clone(), screen.clone());
     interrupt.listen(

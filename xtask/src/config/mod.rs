@@ -2,6 +2,7 @@
 //! Every value knows the layer it came from. What only the stand can tell
 //! (services, ports, database) is not here but in facts.
 
+pub mod allow;
 pub mod envfile;
 mod layers;
 mod schema;

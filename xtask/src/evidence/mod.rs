@@ -6,6 +6,7 @@ mod derive;
 mod digest;
 mod journal;
 mod judge;
+mod leaks;
 pub mod records;
 mod summary;
 mod verify;
@@ -14,6 +15,7 @@ pub use derive::{Begun, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
 pub use journal::{Journal, Line, LineKind, read as read_journal};
 pub use judge::{Charge, Judgement, REPLACE, Reached, STOP, UNFENCE, judge, reached};
+pub use leaks::leaks;
 pub use summary::*;
 pub use verify::{Render, Verification, hashes, verify};
 
@@ -62,7 +64,7 @@ impl RunDir {
         if let Some(log) = logs.get(step) {
             return Ok(Arc::clone(log));
         }
-        let log = Arc::new(RawLog::create(&self.path.join(format!("step_{step}.log")))?);
+        let log = Arc::new(RawLog::create(&self.path.join(format!("step_{step}.log")), &self.redactor)?);
         logs.insert(step.into(), Arc::clone(&log));
         Ok(log)
     }
@@ -79,12 +81,18 @@ impl RunDir {
         fsx::write_json(&self.path.join(name), &value)
     }
 
+    /// The same value as it is written: for what is shown besides.
+    pub fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(&self, value: &T) -> Result<T> {
+        Ok(serde_json::from_value(masked(&self.redactor, serde_json::to_value(value)?))?)
+    }
+
+    /// Writes a text, masked.
     pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
         let path = self.path.join(name);
         if let Some(parent) = path.parent() {
             fsx::private_dir(parent)?;
         }
-        fsx::write_atomic(&path, text.as_bytes())
+        fsx::write_atomic(&path, self.redactor.output(text).as_bytes())
     }
 
     /// A record written earlier in this run, if it was.
@@ -98,7 +106,9 @@ fn masked(redactor: &Redactor, value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(redactor.output(&text)),
         Value::Array(items) => items.into_iter().map(|v| masked(redactor, v)).collect(),
-        Value::Object(map) => map.into_iter().map(|(k, v)| (k, masked(redactor, v))).collect(),
+        Value::Object(map) => {
+            map.into_iter().map(|(k, v)| (redactor.output(&k), masked(redactor, v))).collect()
+        }
         other => other,
     }
 }

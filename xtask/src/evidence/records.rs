@@ -48,6 +48,9 @@ pub struct Precheck {
     pub eol_only: u64,
     pub content_edits: Vec<String>,
     pub findings: Vec<Finding>,
+    /// Entries of the allow list that no finding fits any more.
+    #[serde(default)]
+    pub stale_allowances: Vec<String>,
     /// What the build context would bake in.
     pub context: Vec<String>,
     pub weak_secrets: Vec<String>,
@@ -68,6 +71,9 @@ pub struct Finding {
     pub hard: bool,
     /// Not there in the last known good release.
     pub new: bool,
+    /// Why the allow list says that it is no secret; such a finding is never hard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
 }
 
 /// B1: backup.json.

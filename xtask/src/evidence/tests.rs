@@ -158,3 +158,25 @@ fn a_run_that_did_not_seal_does_not_verify() {
 fn nothing(_: &Summary) -> Vec<(String, String)> {
     Vec::new()
 }
+
+#[test]
+fn whatever_is_written_into_a_run_is_masked() {
+    let root = tempfile::tempdir().unwrap();
+    let redactor = Redactor::new();
+    redactor.learn("A_PASSWORD", "Zx81-qqTTr-long");
+    let run = RunDir::create(root.path(), "rel_1", &redactor).unwrap();
+    let text = "found Zx81-qqTTr-long\nDETAIL:  Key (name)=(Somebody) already exists.\n";
+    run.log("precheck").unwrap().say(&format!("git status: ?? {text}"));
+    run.write_text("req/REQ.md", text).unwrap();
+    run.write_json("a.json", &serde_json::json!({ "Zx81-qqTTr-long": [text] })).unwrap();
+    run.journal.fact("x", "y", serde_json::json!({ "Zx81-qqTTr-long": text })).unwrap();
+    assert_eq!(run.masked(&text.to_string()).unwrap(), redactor.output(text));
+    let files = fsx::files_below(&run.path).unwrap();
+    assert_eq!(files, ["a.json", "events.jsonl", "req/REQ.md", "step_precheck.log"]);
+    for file in files {
+        let text = std::fs::read_to_string(run.path.join(&file)).unwrap();
+        assert!(!text.contains("Zx81") && !text.contains("Somebody"), "{file}: {text}");
+        assert!(text.contains("***A_PASSWORD***") && text.contains("[row values cut]"), "{file}: {text}");
+    }
+    assert!(leaks(&run.path, &redactor).unwrap().is_empty());
+}

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 
 pub struct RawLog {
     path: PathBuf,
+    redactor: Redactor,
     inner: Mutex<Inner>,
 }
 
@@ -22,21 +23,23 @@ struct Inner {
 }
 
 impl RawLog {
-    pub fn create(path: &Path) -> Result<RawLog> {
+    pub fn create(path: &Path, redactor: &Redactor) -> Result<RawLog> {
         let mut options = File::options();
         options.append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).with_context(|| format!("create {}", path.display()))?;
-        Ok(RawLog { path: path.into(), inner: Mutex::new(Inner { file, next: 1, error: None }) })
+        let inner = Mutex::new(Inner { file, next: 1, error: None });
+        Ok(RawLog { path: path.into(), redactor: redactor.clone(), inner })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a line of our own, masked by the caller.
+    /// Writes a line of our own, masked: names of files and reasons can hold anything.
     pub fn say(&self, text: &str) {
+        let text = self.redactor.output(text);
         self.write(&format!("# {} {text}\n", clock::rfc3339(clock::Clock::System.now())));
     }
 

@@ -114,8 +114,7 @@ impl Session {
     fn keep_stderr(&mut self, bytes: &[u8]) {
         self.stderr.push_str(&String::from_utf8_lossy(bytes));
         if self.stderr.len() > 64 << 10 {
-            self.stderr =
-                self.stderr.chars().rev().take(16 << 10).collect::<Vec<_>>().into_iter().rev().collect();
+            keep_end(&mut self.stderr, 16 << 10);
         }
     }
 
@@ -142,5 +141,30 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Keeps at most the last `most` bytes, in whole lines: half a secret is no longer seen to be one.
+fn keep_end(text: &mut String, most: usize) {
+    let from = text.len().saturating_sub(most);
+    if from > 0 {
+        let line = text.bytes().skip(from).position(|b| b == b'\n').map(|at| from + at + 1);
+        text.drain(..line.unwrap_or(text.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_long_talk_is_whole_lines() {
+        let mut text = "first line\nsecond é line\nthird".to_string();
+        keep_end(&mut text, 100);
+        assert_eq!(text.len(), 31);
+        keep_end(&mut text, 14);
+        assert_eq!(text, "third");
+        keep_end(&mut text, 2);
+        assert_eq!(text, "");
     }
 }

@@ -65,7 +65,7 @@ fn the_log_has_argv_output_and_end_with_secrets_masked() {
     let path = dir.path().join("step_x.log");
     let redactor = Redactor::new();
     redactor.learn("REDIS_PASSWORD", "tr0ub4dor-and-3");
-    let log = Arc::new(RawLog::create(&path).unwrap());
+    let log = Arc::new(RawLog::create(&path, &Redactor::new()).unwrap());
     let exec = Exec::new(redactor, Interrupt::default()).logging(Arc::clone(&log));
     exec.run(&sh("printf tr0ub4; printf 'dor-and-3\\n'; echo fine >&2; exit 4")).unwrap();
     exec.run(&sh("echo bulk").quiet()).unwrap();

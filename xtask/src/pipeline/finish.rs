@@ -7,8 +7,6 @@ use crate::evidence::records::*;
 use crate::evidence::{self, *};
 use crate::fsx;
 use serde_json::json;
-use std::fs::File;
-use std::io::Read;
 
 /// Writes the last known good release, once everything else is on disk and verifies. Gets the
 /// sha256 of the run's digest.
@@ -53,7 +51,7 @@ fn write(
     if let Some(failure) = failure.filter(wanted) {
         request::write(run, failure)?;
     }
-    let hits = scan(start, run)?;
+    let hits = evidence::leaks(&run.path, start.stand.exec.redactor())?;
     run.journal.fact("evidence", "secret scan", json!({ "hits": hits }))?;
     if !hits.is_empty() {
         let wanted = "Find out how they came there, change them, and remove this run's directory.";
@@ -118,26 +116,7 @@ fn put(start: &Start<'_>, run: &RunDir, summary: &Summary) -> Result<String> {
     // Not masked again: it is made of records that are, and must be what they give.
     fsx::write_json(&run.path.join("summary.json"), summary)?;
     for (name, text) in (start.render)(summary) {
-        run.write_text(&name, &text)?;
+        fsx::write_atomic(&run.path.join(&name), text.as_bytes())?;
     }
     evidence::write_digest(&run.path)
-}
-
-/// Names of keys whose values stand in the evidence; never the values.
-fn scan(start: &Start<'_>, run: &RunDir) -> Result<Vec<String>> {
-    let mut hits = Vec::new();
-    for file in fsx::files_below(&run.path)? {
-        let mut scanner = start.stand.exec.redactor().scanner();
-        let mut reader = File::open(run.path.join(&file))?;
-        let mut buffer = vec![0u8; 64 << 10];
-        loop {
-            let read = reader.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            scanner.push(&buffer[..read]);
-        }
-        hits.extend(scanner.finish().into_iter().map(|key| format!("{key} in {file}")));
-    }
-    Ok(hits)
 }

@@ -4,12 +4,14 @@ use super::{Start, lock, open_runs};
 use crate::acts::room;
 use crate::acts::script::Engine;
 use crate::clock::{self, Clock};
+use crate::config::allow::{self, Allowed};
 use crate::error::{Context, Fault, Result};
 use crate::evidence::{self, EVIDENCE, free_rid, new_rid};
 use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::plan::{Inputs, Plan, Waivers};
+use crate::redact::finding_kinds;
 use crate::stand::git::Dirt;
 use crate::stand::postgres;
 use crate::steps::migrate;
@@ -31,11 +33,14 @@ pub struct Prepared {
     pub head: String,
     pub last: Option<LastKnownGood>,
     pub options: Options,
+    /// Findings of the secret scan that are none.
+    pub allow: Vec<Allowed>,
 }
 
 /// Looks at everything and makes the plan. Changes nothing.
 pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     check_waivers(&options.waivers)?;
+    let allow = allow::load(&start.config.repo, &finding_kinds())?;
     let stand = start.stand;
     let engine = match &options.waivers.skip_backup {
         Some(reason) => Engine::Native { why: reason.clone() },
@@ -44,7 +49,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     let mut facts = facts::gather(stand, start.config)?;
     facts.versions.extend(facts::more_versions(stand));
     facts.versions.extend(engine.version(&stand.exec).map(|v| ("pwsh".into(), v)));
-    facts::learn_secrets(stand, &facts.model, &start.config.repo)?;
+    facts::learn_secrets(stand, &facts.model);
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
     open_runs::refuse(&start.config.repo)?;
     let head = stand.head()?;
@@ -104,7 +109,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
             .into());
     }
     let plan = Plan::release(start.config, &facts, &options.waivers, inputs);
-    Ok(Prepared { facts, plan, dirt, head, last, options })
+    Ok(Prepared { facts, plan, dirt, head, last, options, allow })
 }
 
 /// V2: without a proved backup there is no rollback, and that must be said.

@@ -213,6 +213,7 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
         last,
         allow_dirty: flow.prepared.options.waivers.allow_dirty.as_deref(),
         devtasks: &flow.prepared.options.devtasks,
+        allow: &flow.prepared.allow,
         lock: with_lock(flow, |lock| lock.record()),
         started: &flow.started,
         data_services_started: started,

@@ -20,7 +20,7 @@ use crate::steps::{backup, precheck, proof};
 /// Facts of the stand, with its secrets known to the redactor.
 pub fn look(start: &Start<'_>) -> Result<Facts> {
     let facts = facts::gather(start.stand, start.config)?;
-    facts::learn_secrets(start.stand, &facts.model, &start.config.repo)?;
+    facts::learn_secrets(start.stand, &facts.model);
     Ok(facts)
 }
 

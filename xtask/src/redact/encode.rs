@@ -65,6 +65,42 @@ pub(super) fn json(value: &str) -> String {
     quoted[1..quoted.len() - 1].to_string()
 }
 
+/// The same by Go, docker's language: `&`, `<` and `>` by number.
+pub(super) fn json_of_go(json: &str) -> String {
+    json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
+/// The same by Python's json: ASCII only.
+pub(super) fn json_of_python(json: &str) -> String {
+    let mut out = String::new();
+    for c in json.chars() {
+        match c {
+            ' '..='~' => out.push(c),
+            _ => c.encode_utf16(&mut [0; 2]).iter().for_each(|u| out.push_str(&format!("\\u{u:04x}"))),
+        }
+    }
+    out
+}
+
+/// In Python's `'...'`.
+pub(super) fn repr(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// In Python's `b'...'`.
+pub(super) fn repr_bytes(value: &str) -> String {
+    let byte = |b: u8| match b {
+        b' '..=b'~' => char::from(b).to_string(),
+        _ => format!("\\x{b:02x}"),
+    };
+    repr(value).bytes().map(byte).collect()
+}
+
+/// As dumps have it, and `bytea`.
+pub(super) fn hex(value: &str, capitals: bool) -> String {
+    value.bytes().map(|b| if capitals { format!("{b:02X}") } else { format!("{b:02x}") }).collect()
+}
+
 /// As Windows programs write it when they think in UTF-16.
 pub(super) fn utf16(value: &str) -> Vec<u8> {
     value.encode_utf16().flat_map(u16::to_le_bytes).collect()
@@ -97,6 +133,10 @@ mod tests {
 
     #[test]
     fn json_and_utf16() {
+        assert_eq!(json_of_go("a&b<c>"), "a\\u0026b\\u003cc\\u003e");
+        assert_eq!(json_of_python("aé😀\\n"), "a\\u00e9\\ud83d\\ude00\\n");
+        assert_eq!((repr("a'b\\"), repr_bytes("é'")), ("a\\'b\\\\".into(), "\\xc3\\xa9\\'".into()));
+        assert_eq!((hex("aZ\n", true), hex("aZ\n", false)), ("615A0A".into(), "615a0a".into()));
         assert_eq!(json("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
         assert_eq!(utf16("ab"), b"a\0b\0");
     }

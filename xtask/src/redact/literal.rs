@@ -120,7 +120,7 @@ pub(super) fn judge(name: &str, value: &str) -> Option<bool> {
 fn is_placeholder(value: &str, lower: &str) -> bool {
     static SHAPES: LazyLock<Regex> = LazyLock::new(|| {
         super::regex(
-            r"\A(?:<.*>|\[.*\]|\{.*\}|__.*__|%.*%|\$.*|@.*@|/.*|\.{1,2}/.*|~.*|[A-Za-z]:\\.*|sha(?:1|256|512)[:-].*|md5:.*|#[0-9A-Fa-f]{3,8}|[0-9]{1,5})\z|\{\{|\$\{|\$\(|\{[A-Za-z_][A-Za-z0-9_.]*\}|%[sd(]|\)s|<[A-Za-z_ -]+>|[A-Za-z_]\(|\\[bdswnru]",
+            r"\A(?:<.*>|\[.*\]|\{.*\}|__.*__|%.*%|\$.*|@.*@|/.*|\.{1,2}/.*|~.*|[A-Za-z]:\\.*|sha(?:1|256|512)[:-].*|md5:.*|#[0-9A-Fa-f]{3,8}|[0-9]{1,5})\z|\{\{|\$\{|\$\(|\{[A-Za-z_][A-Za-z0-9_.]*\}|%[sd(]|\)s|<[A-Za-z_ -]+>|[A-Za-z_]!?\(|\\[bdswnru]",
         )
     });
     let same = value.chars().all(|c| value.starts_with(c));
@@ -132,7 +132,9 @@ fn is_word(value: &str) -> bool {
     let letters = value.bytes().all(|b| b.is_ascii_alphabetic() || b"_-./:".contains(&b));
     let capitals = value.bytes().filter(u8::is_ascii_uppercase).count();
     let lowers = value.bytes().filter(u8::is_ascii_lowercase).count();
-    letters && (capitals == 0 || lowers == 0 || capitals * 3 <= capitals + lowers)
+    // `_RSAPrivateKey` is a type's name in quotes.
+    let mostly_small = capitals == 0 || lowers == 0 || capitals * 3 <= capitals + lowers;
+    letters && (mostly_small || value.starts_with('_'))
 }
 
 /// `projects/x/secrets/y/versions/1`
@@ -142,7 +144,7 @@ fn is_path(value: &str) -> bool {
     parts.len() > 2 && parts.iter().filter(|p| named(p)).count() * 2 > parts.len()
 }
 
-fn is_lower(value: &str) -> bool {
+pub(super) fn is_lower(value: &str) -> bool {
     value.bytes().all(|b| b.is_ascii_lowercase())
 }
 

@@ -32,7 +32,7 @@ mod urls;
 mod values;
 
 pub use scanner::Scanner;
-pub use source::{SecretFinding, scan_text};
+pub use source::{SecretFinding, finding_kinds, scan_text};
 pub use stream::Stream;
 
 use rules::Rules;
@@ -122,9 +122,9 @@ impl Redactor {
         Stream::new(self, true)
     }
 
-    /// Looks for known values in the bytes of a file.
+    /// Looks for known values, and what the configured expressions match, in the bytes of a file.
     pub fn scanner(&self) -> Scanner {
-        Scanner::new(self.matcher())
+        Scanner::new(self.matcher(), self.rules.clone())
     }
 
     fn complete(&self, s: &str, rows: bool) -> String {

@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 use std::sync::LazyLock;
 
 /// Kind and expression of each token that is a secret as a whole.
-pub(super) const TOKENS: [(&str, &str); 27] = [
+pub(super) const TOKENS: [(&str, &str); 31] = [
     ("jwt", r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}"),
     ("aws access key", r"(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     ("github token", r"gh[pousr]_[A-Za-z0-9]{30,}"),
@@ -31,13 +31,17 @@ pub(super) const TOKENS: [(&str, &str); 27] = [
     ("yandex token", r"y[0-3]_[A-Za-z0-9_-]{50,}"),
     ("twilio key", r"SK[0-9a-f]{32}\b"),
     ("age key", r"AGE-SECRET-KEY-1[0-9A-Z]{50,}"),
+    ("shopify token", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
+    ("grafana token", r"glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}"),
+    ("atlassian token", r"ATATT3[A-Za-z0-9_=-]{50,}"),
+    ("linear key", r"lin_api_[A-Za-z0-9]{40}"),
     ("vault token", r"hv[sb]\.[A-Za-z0-9_-]{24,}"),
     ("password verifier", r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+"),
     ("password verifier", r"md5[0-9a-f]{32}\b"),
 ];
 
 /// Strings of which every one of the tokens above holds at least one, for the quick look.
-pub(super) const TOKEN_SIGNS: &str = r#"eyJ|AKIA|ASIA|gh[pousr]_|github_pat_|gl(?:pat|rt|dt|cbt|ptt)-|xox[abeoprs]-|hooks\.slack|[rs]k_live_|AIza|GOCSPX-|ya29\.|sk-|[0-9]:AA|npm_[A-Za-z0-9]|pypi-AgE|SG\.|dckr_[po]at|do[opr]_v1_|hf_[A-Za-z0-9]|AQVN|\by[0-3]_|SK[0-9a-f]{32}|AGE-SECRET|hv[sb]\.|SCRAM-SHA-256\$|md5[0-9a-f]{32}|[Bb]earer\s|[Bb]asic\s|auth"\s{0,4}:|_auth\s?=|PRIVATE KEY|redis-cli|sshpass|curl["\s]"#;
+pub(super) const TOKEN_SIGNS: &str = r#"eyJ|AKIA|ASIA|gh[pousr]_|github_pat_|gl(?:pat|rt|dt|cbt|ptt)-|xox[abeoprs]-|hooks\.slack|[rs]k_live_|AIza|GOCSPX-|ya29\.|sk-|[0-9]:AA|npm_[A-Za-z0-9]|pypi-AgE|SG\.|dckr_[po]at|do[opr]_v1_|hf_[A-Za-z0-9]|AQVN|\by[0-3]_|SK[0-9a-f]{32}|AGE-SECRET|hv[sb]\.|shp[acps][ats]_|glsa_|ATATT3|lin_api_|SCRAM-SHA-256\$|md5[0-9a-f]{32}|[Bb]earer\s|[Bb]asic\s|auth"\s{0,4}:|_auth\s?=|PRIVATE KEY|redis-cli|sshpass|curl["\s]"#;
 
 static ALL: LazyLock<Regex> = LazyLock::new(|| {
     let all: Vec<&str> = TOKENS.iter().map(|(_, e)| *e).collect();

@@ -64,6 +64,14 @@ enum Way {
     Ini,
 }
 
+/// Every kind that a finding can have.
+pub fn finding_kinds() -> Vec<&'static str> {
+    let own = ["private key", "credentials in a URL", "password literal", "default for a secret"];
+    let mut all: Vec<&str> = own.into_iter().chain(shapes::TOKENS.iter().map(|t| t.0)).collect();
+    all.dedup();
+    all
+}
+
 /// Finds secrets in a source file. At most one finding of a kind in a line.
 pub fn scan_text(text: &str) -> Vec<SecretFinding> {
     let mut findings: Vec<SecretFinding> = Vec::new();
@@ -133,7 +141,9 @@ fn written(line: &str) -> Vec<(&'static str, bool)> {
             }
             let code = matches!(way, Way::Env | Way::Yaml | Way::Ini) && literal::is_code(value);
             let variable = *way == Way::Ini && literal::is_identifier(value);
-            if code || variable || value.contains("://") {
+            // `--password options`: prose.
+            let prose = *way == Way::Flag && literal::is_lower(value);
+            if code || variable || prose || value.contains("://") {
                 continue;
             }
             let Some(hard) = literal::judge(name, value) else { continue };

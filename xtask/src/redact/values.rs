@@ -66,6 +66,8 @@ pub(super) struct Values {
     spared: BTreeSet<String>,
     weak: BTreeMap<String, BTreeSet<String>>,
     strong: BTreeMap<String, BTreeSet<String>>,
+    /// Pairs learned already: containers are asked for again and again.
+    seen: HashMap<(String, String), Learned>,
     matcher: Option<Arc<Matcher>>,
 }
 
@@ -77,13 +79,23 @@ impl Values {
             let keys = self.strong.iter().filter(|(v, _)| v.to_lowercase() == name.to_lowercase());
             for (value, keys) in keys.map(|(v, k)| (v.clone(), k.clone())).collect::<Vec<_>>() {
                 self.strong.remove(&value);
+                self.matcher = None;
                 self.weak.entry(value).or_default().extend(keys);
             }
         }
-        self.matcher = None;
     }
 
     pub(super) fn learn(&mut self, key: &str, value: &str, rules: &Rules) -> Learned {
+        let pair = (key.to_string(), value.to_string());
+        if let Some(learned) = self.seen.get(&pair) {
+            return *learned;
+        }
+        let learned = self.learn_new(key, value, rules);
+        self.seen.insert(pair, learned);
+        learned
+    }
+
+    fn learn_new(&mut self, key: &str, value: &str, rules: &Rules) -> Learned {
         let value = value.trim();
         let mut learned = Learned::NotSensitive;
         if is_blank(value.as_bytes()) || value.len() > 256 << 10 {
@@ -140,6 +152,7 @@ impl Values {
             self.weak.entry(value.into()).or_default().insert(key);
             return Learned::Weak;
         }
+        let known = self.strong.len();
         let lines = value.lines().map(str::trim).filter(|l| !l.starts_with("-----") && !self.is_common(l));
         for line in lines.map(String::from).collect::<Vec<_>>() {
             self.strong.entry(line).or_default().insert(key.clone());
@@ -147,7 +160,9 @@ impl Values {
         if value.contains('\n') {
             self.strong.entry(value.into()).or_default().insert(key);
         }
-        self.matcher = None;
+        if self.strong.len() > known {
+            self.matcher = None;
+        }
         Learned::Strong
     }
 
@@ -268,6 +283,13 @@ fn spellings(value: &str) -> Vec<Vec<u8>> {
         value.replace('\'', "''"),
         value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;"),
         encode::json(&json),
+        encode::json_of_go(&json),
+        encode::json_of_python(&json),
+        encode::percent(&encode::percent(value, true), true),
+        encode::repr(value),
+        encode::repr_bytes(value),
+        encode::hex(value, true),
+        encode::hex(value, false),
         json,
     ];
     let mut all: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();

@@ -6,6 +6,7 @@ use super::words::Paint;
 use crate::clock::human_ms;
 use crate::event::{Event, Events, Outcome};
 use crate::fsx::human_bytes;
+use crate::redact::Redactor;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -25,6 +26,8 @@ pub struct Screen {
 }
 
 struct Inner {
+    /// Everything that is shown goes through it: whoever says something need not think of it.
+    redactor: Redactor,
     bars: Option<MultiProgress>,
     steps: BTreeMap<String, Active>,
 }
@@ -47,12 +50,17 @@ impl Screen {
         let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
         let bars = (tty && !dumb && !quiet).then(MultiProgress::new);
         let screen = Screen {
-            inner: Arc::new(Mutex::new(Inner { bars, steps: BTreeMap::new() })),
+            inner: Arc::new(Mutex::new(Inner { redactor: Redactor::new(), bars, steps: BTreeMap::new() })),
             paint: Paint { color: color.unwrap_or(tty && wanted && !dumb) },
             quiet,
         };
         screen.keep_talking();
         screen
+    }
+
+    /// Masks by this one from now on: it knows the stand's secrets.
+    pub fn hide_with(&self, redactor: &Redactor) {
+        self.lock().redactor = redactor.clone();
     }
 
     pub fn events(&self) -> Events {
@@ -63,6 +71,7 @@ impl Screen {
     /// Data, for a program that reads it.
     #[allow(clippy::print_stdout)]
     pub fn data(&self, text: &str) {
+        let text = self.lock().redactor.output(text);
         // A reader that went away is no failure of ours.
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(text.as_bytes());
@@ -90,6 +99,7 @@ impl Screen {
             return;
         }
         let mut inner = self.lock();
+        let redactor = inner.redactor.clone();
         match event {
             Event::StepStarted { step } => inner.begin(&step),
             Event::StepEnded { step, outcome, ms, detail } => {
@@ -113,7 +123,8 @@ impl Screen {
                     active.limit_ms = limit_ms;
                     active.announced = false;
                     if let Some(bar) = &active.bar {
-                        bar.set_message(format!("waiting for {what} (at most {})", human_ms(limit_ms)));
+                        let text = format!("waiting for {what} (at most {})", human_ms(limit_ms));
+                        bar.set_message(redactor.output(&text));
                     }
                 }
             }
@@ -125,7 +136,7 @@ impl Screen {
                         active.what_since = Instant::now();
                     }
                     if let Some(bar) = &active.bar {
-                        bar.set_message(text);
+                        bar.set_message(redactor.output(&text));
                     }
                 }
             }
@@ -223,6 +234,7 @@ fn rate(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String 
 
 #[allow(clippy::print_stderr)] // the one home of talk
 fn print(inner: &Inner, text: &str) {
+    let text = inner.redactor.output(text);
     let write = || {
         let mut err = std::io::stderr().lock();
         let _ = err.write_all(text.as_bytes());

@@ -2,7 +2,7 @@
 //! `up` prove nothing and compose's own list lacks image ids and start times.
 
 use super::Stand;
-use super::model::Bind;
+use super::model::{Bind, option};
 use crate::error::{Context, Lane, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -67,7 +67,23 @@ impl Stand {
         if !finished.ok() && !finished.stderr.contains("No such container") {
             return Err(finished.fault("inspect containers", Lane::A).into());
         }
-        parse(&finished.stdout)
+        let containers = parse(&finished.stdout)?;
+        containers.iter().for_each(|c| self.learn(c));
+        Ok(containers)
+    }
+
+    /// A container can hold secrets that no file of the checkout names (any more): those of its
+    /// image, and those that it was started with.
+    fn learn(&self, container: &Container) {
+        let redactor = self.exec.redactor();
+        for (key, value) in &container.env {
+            redactor.learn(key, value);
+        }
+        let mut before = "";
+        for word in &container.argv {
+            redactor.learn(option(before).unwrap_or("command"), word);
+            before = word;
+        }
     }
 
     /// The last lines of a service's log, as docker keeps it: both streams.

@@ -64,7 +64,7 @@ pub fn judge(check: &HttpCheck, answer: &Answer) -> Result<String, String> {
             Some(_) if want == "*" => {}
             Some(got) if got == want => {}
             Some(got) => {
-                return Err(format!("{name} is {} instead of {want}{}", brief(got), hint(&answer.body)));
+                return Err(format!("{name} is {} instead of {want}{}", got, hint(&answer.body)));
             }
         }
     }
@@ -74,18 +74,13 @@ pub fn judge(check: &HttpCheck, answer: &Answer) -> Result<String, String> {
     ))
 }
 
-fn brief(value: &Value) -> String {
-    let text = value.to_string();
-    text.chars().take(80).collect()
-}
-
 /// The words of an error answer: its `detail`, `error` or `message`.
 fn hint(body: &str) -> String {
     let json: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     ["detail", "error", "message"]
         .iter()
         .find_map(|key| json.get(key))
-        .map(|found| format!(" ({})", brief(found)))
+        .map(|found| format!(" ({found})"))
         .unwrap_or_default()
 }
 
@@ -134,6 +129,10 @@ mod tests {
         let error =
             judge(&check("{}"), &answer(424, r#"{"detail":"relation orders does not exist"}"#)).unwrap_err();
         assert_eq!(error, "status 424 instead of 200 (\"relation orders does not exist\")");
+        // Whole: who cuts it before it is masked leaves half a secret.
+        let long = format!("{}the-end", "x".repeat(200));
+        let error = judge(&check("{}"), &answer(500, &format!("{{\"detail\":\"{long}\"}}"))).unwrap_err();
+        assert!(error.contains(&long), "{error}");
     }
 
     #[test]

@@ -122,6 +122,18 @@ impl Model {
         found
     }
 
+    /// Files whose whole content is a secret, and variables of whoever runs compose.
+    pub fn secret_files(&self) -> Vec<String> {
+        self.secrets("file")
+    }
+    pub fn secret_variables(&self) -> Vec<String> {
+        self.secrets("environment")
+    }
+    fn secrets(&self, from: &str) -> Vec<String> {
+        let all = self.raw["secrets"].as_object().into_iter().flatten();
+        all.filter_map(|(_, s)| s[from].as_str().map(String::from)).collect()
+    }
+
     fn map(&self) -> &Map<String, Value> {
         static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
         self.raw["services"].as_object().unwrap_or(&EMPTY)
@@ -132,15 +144,18 @@ impl Model {
     }
 }
 
+/// `--requirepass VALUE`: the word before a value is its key.
+pub(super) fn option(before: &str) -> Option<&str> {
+    before.starts_with('-').then(|| before.trim_start_matches('-'))
+}
+
 fn collect(key: &str, value: &Value, found: &mut Vec<(String, String)>) {
     match value {
         Value::String(text) => found.push((key.into(), text.replace("$$", "$"))),
         Value::Array(items) => {
             let mut before = "";
             for item in items {
-                // `--requirepass VALUE`: the word before is the key.
-                let name = if before.starts_with('-') { before.trim_start_matches('-') } else { key };
-                collect(name, item, found);
+                collect(option(before).unwrap_or(key), item, found);
                 before = item.as_str().unwrap_or_default();
             }
         }
@@ -180,6 +195,13 @@ mod tests {
     #[test]
     fn a_password_in_a_command_is_found_under_its_option() {
         assert!(model().texts().contains(&("requirepass".into(), "s3cret-value".into())));
+    }
+
+    #[test]
+    fn secrets_of_compose_are_named() {
+        let text = r#"{"services":{},"secrets":{"a":{"file":"/r/a"},"b":{"environment":"B"},"c":{"external":true}}}"#;
+        let model = Model::parse(text.as_bytes()).unwrap();
+        assert_eq!((model.secret_files(), model.secret_variables()), (vec!["/r/a".into()], vec!["B".into()]));
     }
 
     #[test]

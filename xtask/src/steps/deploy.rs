@@ -53,14 +53,11 @@ pub fn portrait(ctx: &Ctx<'_>, step: &str) -> Result<Vec<Container>> {
                 let exec = ctx.stand.exec.shielded();
                 let finished = exec.run(&stand.logs(&container.id, 300))?;
                 // docker logs keeps the two streams apart; the file has both, by their time stamps.
-                let out = finished.text();
+                // Each is masked before: what goes over several lines must not be torn apart.
+                let out = exec.redactor().output(&finished.text());
                 let mut lines: Vec<&str> = out.lines().chain(finished.stderr.lines()).collect();
                 lines.sort_by_key(|l| l.get(..30).unwrap_or_default().to_string());
-                let mut stream = exec.redactor().stream();
-                let mut bytes = stream.push((lines.join("\n") + "\n").as_bytes());
-                bytes.extend(stream.finish());
-                ctx.run
-                    .write_text(&format!("logs_{}.log", container.service), &String::from_utf8_lossy(&bytes))
+                ctx.run.write_text(&format!("logs_{}.log", container.service), &(lines.join("\n") + "\n"))
             });
         }
     });

@@ -2,8 +2,9 @@
 //! whether anything that must not leave is about to.
 
 use crate::acts::{Ctx, room, scan, smoke};
+use crate::config::allow::{self, Allowed};
 use crate::error::{Exit, Fault, Lane, Result};
-use crate::evidence::records::{Charter, LockRecord, Precheck};
+use crate::evidence::records::{Charter, Finding, LockRecord, Precheck};
 use crate::lkg::LastKnownGood;
 use crate::stand::Stand;
 use crate::stand::git::Dirt;
@@ -19,6 +20,8 @@ pub struct Given<'a> {
     pub last: Option<&'a LastKnownGood>,
     pub allow_dirty: Option<&'a str>,
     pub devtasks: &'a [String],
+    /// Findings of the secret scan that are none.
+    pub allow: &'a [Allowed],
     pub lock: LockRecord,
     pub started: &'a str,
     pub data_services_started: Vec<String>,
@@ -39,7 +42,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         let redefined = s.spawn(|| redefined(ctx, &stand));
         let baseline =
             s.spawn(|| smoke::run(ctx, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
-        let scan = s.spawn(|| scan::run(ctx, &stand, given.last, given.dirt));
+        let scan = s.spawn(|| scan::run(ctx, &stand, given.last, given.dirt, given.allow));
         let free = room::free(ctx);
         (baseline.join(), scan.join(), free, redefined.join())
     });
@@ -58,6 +61,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         eol_only: given.dirt.eol_only,
         content_edits: given.dirt.content.clone(),
         findings: scan.findings,
+        stale_allowances: scan.stale,
         context: scan.context,
         weak_secrets: stand.exec.redactor().weak_keys(),
         warnings: redefined,
@@ -82,7 +86,11 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
     let secret = precheck.findings.iter().any(|f| f.hard && f.new);
     Err(Fault::new("the precheck refuses this release")
         .why(precheck.refusals.join("; "))
-        .remedy("mend what is named and release again; nothing was touched")
+        .remedy(if secret {
+            format!("take it out, or say in {} why it is none; nothing was touched", allow::FILE)
+        } else {
+            "mend what is named and release again; nothing was touched".into()
+        })
         .lane(if secret { Lane::D } else { Lane::A })
         .exit(Exit::Refused)
         .into())
@@ -194,8 +202,11 @@ fn warn(ctx: &Ctx<'_>, precheck: &mut Precheck) {
             precheck.context.join(" ")
         ));
     }
-    for finding in precheck.findings.iter().filter(|f| !(f.hard && f.new)) {
+    for finding in precheck.findings.iter().filter(|f| f.allowed.is_none() && !(f.hard && f.new)) {
         warnings.push(format!("{}:{} looks like a {}", finding.file, finding.line, finding.kind));
+    }
+    for entry in &precheck.stale_allowances {
+        warnings.push(format!("{} allows what is not there any more: {entry}", allow::FILE));
     }
     if !precheck.weak_secrets.is_empty() {
         warnings.push(format!("weak secrets (short or common): {}", precheck.weak_secrets.join(", ")));
@@ -229,7 +240,8 @@ fn redefined(ctx: &Ctx<'_>, stand: &Stand) -> Result<Vec<String>> {
 
 fn refuse(given: &Given<'_>, precheck: &mut Precheck) {
     for finding in precheck.findings.iter().filter(|f| f.hard && f.new) {
-        precheck.refusals.push(format!("{}:{} holds a {}", finding.file, finding.line, finding.kind));
+        let Finding { file, line, kind, .. } = finding;
+        precheck.refusals.push(format!("{file}:{line} holds a {kind}"));
     }
     let edits = given.dirt.content.iter().chain(&given.dirt.untracked).cloned().collect::<Vec<_>>();
     if !edits.is_empty() && given.allow_dirty.is_none() {

@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 pub mod before;
+pub mod cmdlines;
 pub mod evidence;
 pub mod good;
 pub mod held;
 pub mod leftovers;
+pub mod planted;
 pub mod process;
 pub mod sql;
 pub mod stand;

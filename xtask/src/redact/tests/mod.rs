@@ -52,6 +52,10 @@ pub(super) fn tokens() -> Vec<String> {
             "AGE-SECRET-KEY¦-1{}",
             "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQPZRY9X8GF2TVDW0S3JN54KHCE".get(..55).unwrap()
         ),
+        format!("shpat¦_{}", &hex[..32]),
+        format!("glsa¦_{}_{}", &letters[..32], &hex[..8]),
+        format!("ATATT3¦{long}{long}"),
+        format!("lin_api¦_{}", &letters[..40]),
         format!("hvs¦.{}", &letters[..28]),
         "SCRAM-SHA-256¦$4096:c2FsdHNhbHQ=$c3RvcmVka2V5:c2VydmVya2V5".into(),
         format!("md5¦{}", &hex[..32]),

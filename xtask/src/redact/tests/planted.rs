@@ -30,6 +30,15 @@ fn planted() -> Vec<(String, String)> {
         ("base64 {}", "Wng4MS9xcStUJHItOScmw6k="),
         ("base64 of user and password {}", "cG9zdGdyZXM6Wng4MS9xcStUJHItOScmw6k="),
         ("base64, url-safe {}", "OmVaeDgxL3FxK1Qkci05JybDqQ"),
+        // of docker, which is Go; of Python's json, repr and bytes; twice in a URL; hex
+        ("{\"text\": \"docker: {}!\"}", "Zx81/qq+T$r-9'\\u0026é"),
+        ("{\"text\": \"python: {}!\"}", "Zx81/qq+T$r-9'&\\u00e9"),
+        ("x='{}'", "Zx81/qq+T$r-9\\'&é"),
+        ("x=b'{}'", "Zx81/qq+T$r-9\\'&\\xc3\\xa9"),
+        ("redirect to {} there", "Zx81%252Fqq%252BT%2524r-9%2527%2526%25C3%25A9"),
+        ("bytea \\x{}", "5a7838312f71712b5424722d392726c3a9"),
+        // what a build says
+        ("#12 0.345 REDIS_PASSWORD={}", "two words"),
         // positions, also of weak values
         ("REDIS_PASSWORD={}", WEAK),
         ("REDIS_PASSWORD = {}", WEAK),

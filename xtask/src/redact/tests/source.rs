@@ -131,6 +131,9 @@ fn placeholders_lookups_code_and_documents_are_no_findings() {
         "tool --secret=projects/my-project/secrets/my-key/versions/1",
         "api_key = \"SecondaryButton\"",
         "# the password for 'x1y2z3' is asked",
+        "private_key: \"_RSAPrivateKey\",",
+        "[\"x\", \"--api-key\", format!(\"{v}\")]",
+        "the --username and --password options",
         "пароль: спросите у администратора",
     ] {
         assert_eq!(kinds(text), [], "{text}");
