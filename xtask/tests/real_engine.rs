@@ -11,6 +11,8 @@ mod back;
 mod bad;
 #[path = "support/scenes/commands.rs"]
 mod commands;
+#[path = "support/scenes/crash.rs"]
+mod crash;
 #[path = "support/scenes/gates.rs"]
 mod gates;
 #[path = "support/scenes/good.rs"]

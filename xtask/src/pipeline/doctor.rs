@@ -206,7 +206,7 @@ fn runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
         let words = format!("{} {} {}", run.command, run.rid, run.words());
         match run.why {
             Why::Interrupted => found.bad("open", words, "cargo xtask rollback"),
-            Why::NotBack => found.warn(
+            Why::NotBack | Why::LeftInPlace => found.warn(
                 "open",
                 words,
                 "cargo xtask rollback tries again; a better version is a way out, too",

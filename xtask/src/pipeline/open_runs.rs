@@ -3,7 +3,8 @@
 
 use crate::error::{Fault, Result};
 use crate::evidence::records::Rollback;
-use crate::evidence::{self, EVIDENCE, Line, LineKind, Reached, read_journal, read_record};
+use crate::evidence::{self, DIGEST, EVIDENCE, Line, LineKind, Reached, read_journal, read_record};
+use crate::lkg::Store;
 use std::path::{Path, PathBuf};
 
 /// Why a run is not settled.
@@ -13,6 +14,8 @@ pub enum Why {
     Interrupted,
     /// It ended, and its way back was not verified.
     NotBack,
+    /// It failed and was left in place: rollback was off, or its evidence could not be saved.
+    LeftInPlace,
 }
 
 /// A run that is not settled.
@@ -34,6 +37,7 @@ impl OpenRun {
         match self.why {
             Why::Interrupted => format!("was interrupted at `{}`", self.last),
             Why::NotBack => "could not be rolled back".into(),
+            Why::LeftInPlace => "failed and was left in place".into(),
         }
     }
 }
@@ -47,6 +51,8 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
     let mut recovered = Vec::new();
     let mut passed = false;
     let mut open = Vec::new();
+    let store = Store::of(repo);
+    let last_good = store.last()?.map(|l| l.rid);
     for dir in evidence::runs(&repo.join(EVIDENCE))? {
         let rid = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let Ok(lines) = read_journal(&dir.join("events.jsonl")) else { continue };
@@ -60,32 +66,47 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
                     recovered.push(of);
                 }
                 if good && command(&lines) == "release" {
+                    // It died between its seal and its last write.
+                    let named = last.data["last_known_good"].as_str() == Some(rid.as_str());
+                    let recorded = last_good.as_ref() == Some(&rid) || store.release(&rid).is_some();
+                    if !passed && (!dir.join(DIGEST).exists() || named && !recorded) {
+                        push(&mut open, &recovered, Why::Interrupted, &rid, &dir, &lines);
+                    }
                     passed = true;
-                }
-                if last.data["exit_code"] != 40 || passed || back.is_none_or(|b| b.verified) {
                     continue;
                 }
-                Why::NotBack
+                let failed = last.data["exit_code"] == 40 || last.data["exit_code"] == 50;
+                let changed = evidence::reached(&lines) != Reached::Unchanged;
+                match back {
+                    _ if !failed || passed => continue,
+                    Some(back) if back.verified => continue,
+                    Some(_) => Why::NotBack,
+                    None if changed => Why::LeftInPlace,
+                    None => continue,
+                }
             }
         };
-        let begun = evidence::begun(&lines);
-        // A recovery that did not end, or not well, stands for the run that it recovers.
-        let about = begun.recovers.clone().unwrap_or_else(|| rid.clone());
-        if command(&lines) == "smoke" || recovered.contains(&rid) || recovered.contains(&about) {
-            continue;
-        }
-        let last = lines.iter().rfind(|l| l.kind == LineKind::Intent && l.act != "step");
-        open.push(OpenRun {
-            command: command(&lines),
-            why,
-            reached: evidence::reached(&lines),
-            last: last.map_or("nothing".into(), |l| format!("{}: {}", l.step, l.act)),
-            started: lines.first().map(|l| l.time.clone()).unwrap_or_default(),
-            rid,
-            dir,
-        });
+        push(&mut open, &recovered, why, &rid, &dir, &lines);
     }
     Ok(open)
+}
+
+fn push(open: &mut Vec<OpenRun>, recovered: &[String], why: Why, rid: &str, dir: &Path, lines: &[Line]) {
+    // A recovery that did not end, or not well, stands for the run that it recovers.
+    let about = evidence::begun(lines).recovers.unwrap_or_else(|| rid.into());
+    if command(lines) == "smoke" || recovered.iter().any(|r| r == rid || *r == about) {
+        return;
+    }
+    let last = lines.iter().rfind(|l| l.kind == LineKind::Intent && l.act != "step");
+    open.push(OpenRun {
+        command: command(lines),
+        why,
+        reached: evidence::reached(lines),
+        last: last.map_or("nothing".into(), |l| format!("{}: {}", l.step, l.act)),
+        started: lines.first().map(|l| l.time.clone()).unwrap_or_default(),
+        rid: rid.into(),
+        dir: dir.into(),
+    });
 }
 
 /// The command of a run; one that died before it said so began as a release.

@@ -6,6 +6,7 @@
 
 pub mod before;
 pub mod cmdlines;
+pub mod die;
 pub mod evidence;
 pub mod good;
 pub mod held;

@@ -60,8 +60,9 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
     for (service, image) in &good.images {
         stand.tag(image, &release_tag(&stand.project, service, rid))?;
     }
-    store.set_release(&good)?;
-    store.set_last(&good)
+    store.set_last(&good)?;
+    // Last: with it the run counts as recorded, also when it is no longer the last one.
+    store.set_release(&good)
 }
 
 /// The failure as it is recorded.

@@ -41,7 +41,7 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
             let given = rollback::Given {
                 reason: &match open.why {
                     Why::Interrupted => format!("{of} was interrupted"),
-                    Why::NotBack => format!("{of} could not be rolled back"),
+                    Why::NotBack | Why::LeftInPlace => format!("{of} {}", open.words()),
                 },
                 target: &target,
                 fence: fence.as_ref(),
@@ -61,9 +61,12 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
             record
         }
     };
-    let theirs = Ctx { id: &id, ..*ctx };
-    migrate::unstage(&theirs)?;
-    housekeeping::after_failure(&theirs, !record.verified)?;
+    // A run that died before it told its id has left nothing under it.
+    if !id.is_empty() {
+        let theirs = Ctx { id: &id, ..*ctx };
+        migrate::unstage(&theirs)?;
+        housekeeping::after_failure(&theirs, !record.verified)?;
+    }
     housekeeping::remove_half_backups(ctx, of)?;
     names_of_before(ctx, &dir, reached)?;
     record.recovers = Some(of.into());

@@ -1,0 +1,98 @@
+//! Kills the program at one line of its journal: exactly, and with nothing in
+//! the program for it (support/die/die.c).
+
+use super::process::{Running, tool};
+use super::{Evidence, Stand, note};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A moment of a run: a line of its journal is not written any more, or is the last that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    before: bool,
+    /// What the line holds.
+    line: String,
+    /// In words: right before or right after which act.
+    pub name: String,
+}
+
+impl Moment {
+    /// Before a line of this kind is written.
+    pub fn before(kind: &str, step: &str, act: &str) -> Moment {
+        Moment {
+            before: true,
+            line: line(kind, step, act),
+            name: format!("before `{kind}` of {step}: {act}"),
+        }
+    }
+
+    /// When a line of this kind is on disk.
+    pub fn after(kind: &str, step: &str, act: &str) -> Moment {
+        Moment {
+            before: false,
+            line: line(kind, step, act),
+            name: format!("after `{kind}` of {step}: {act}"),
+        }
+    }
+}
+
+fn line(kind: &str, step: &str, act: &str) -> String {
+    format!("\"kind\":\"{kind}\",\"step\":\"{step}\",\"act\":\"{act}\"")
+}
+
+/// Right before every act of a run (its intent is the last line), and right after it (it is done, and
+/// no line says so). An act that comes more than once counts once.
+pub fn moments(evidence: &Evidence) -> Vec<Moment> {
+    let mut found: Vec<Moment> = Vec::new();
+    for line in evidence.journal() {
+        let of = |name: &str| line[name].as_str().unwrap().to_string();
+        let moment = match of("kind").as_str() {
+            "intent" => Moment::after("intent", &of("step"), &of("act")),
+            kind @ ("done" | "failed") => Moment::before(kind, &of("step"), &of("act")),
+            _ => continue,
+        };
+        if !found.contains(&moment) {
+            found.push(moment);
+        }
+    }
+    assert!(found.len() > 20, "only {} moments in the journal{}", found.len(), evidence.at);
+    found
+}
+
+/// Some of them, others each time; all with FF_TEST_ALL. The choice is printed, and made again with
+/// FF_TEST_SEED.
+pub fn some(moments: Vec<Moment>, count: usize) -> Vec<Moment> {
+    if std::env::var_os("FF_TEST_ALL").is_some() || moments.len() <= count {
+        return moments;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let seed = std::env::var("FF_TEST_SEED").ok().map_or(now, |s| s.parse().unwrap());
+    note(format!("FF_TEST_SEED={seed}: {count} of {} moments; FF_TEST_ALL=1 takes all", moments.len()));
+    // One of each of `count` equal parts, so that every stretch of a run has its turn.
+    let part = moments.len() as f64 / count as f64;
+    let shift = (seed % 1000) as f64 / 1000.0 * part;
+    (0..count).map(|n| moments[(n as f64 * part + shift) as usize].clone()).collect()
+}
+
+/// The library that kills, built for this test.
+pub struct Die {
+    path: PathBuf,
+}
+
+impl Die {
+    pub fn build(stand: &Stand) -> Die {
+        let path = stand.repo.with_file_name("die.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/die/die.c");
+        let (out, source) = (path.display().to_string(), source.display().to_string());
+        tool("cc", &["-shared", "-fPIC", "-o", &out, &source, "-ldl"], Path::new("/"), None);
+        Die { path }
+    }
+
+    /// Starts the program on the stand; it is killed at that moment.
+    pub fn start(&self, stand: &Stand, args: &[&str], moment: &Moment) -> Running {
+        let when = if moment.before { "before" } else { "after" };
+        let at = format!("{when}:{}", moment.line);
+        let path = self.path.display().to_string();
+        stand.start_in(&stand.repo, &[("LD_PRELOAD", &path), ("DIE_AT", &at)], args)
+    }
+}

@@ -1,0 +1,178 @@
+//! The program is killed at every act that it journals, of a release and of a
+//! rollback: the next release refuses and names the run, `rollback` brings the
+//! state before back, and nothing is left over.
+
+use crate::support::before::{Before, live_oid};
+use crate::support::die::{Die, Moment, moments, some};
+use crate::support::leftovers::Kept;
+use crate::support::stand::EVIDENCE;
+use crate::support::writer::{Session, Writer};
+use crate::support::{Checks, Evidence, Outcome, Stand, note};
+
+/// Killed by signal 9.
+const KILLED: i32 = -9;
+
+struct Case {
+    stand: Stand,
+    die: Die,
+    kept: Kept,
+    checks: Checks,
+    commit: String,
+    first: String,
+    tries: usize,
+}
+
+impl Case {
+    fn new() -> Case {
+        let mut stand = Stand::new();
+        // What is bad is bad at once here.
+        stand.set("FF_SMOKE_SETTLE_S", "1");
+        let outcome = stand.run(&["release", "--yes"]).expect(0);
+        let evidence = stand.evidence(&outcome);
+        let mut kept = Kept::default();
+        kept.passed(evidence.json("fence.json")["clone"].as_str().unwrap());
+        let die = Die::build(&stand);
+        let commit = stand.head();
+        Case { first: evidence.rid(), stand, die, kept, checks: Checks::default(), commit, tries: 0 }
+    }
+
+    /// A release that is killed; its rid.
+    fn killed(&mut self, moment: &Moment) -> String {
+        self.tries += 1;
+        let rid = format!("rel_20991231-{:06}_killed", self.tries);
+        note(format!("killed {}", moment.name));
+        let running = self.die.start(&self.stand, &["release", "--yes", "--rid", &rid], moment);
+        let outcome = self.stand.heard(running.wait(), &[]);
+        assert_eq!(outcome.code, KILLED, "not killed {}{}", moment.name, outcome.at());
+        rid
+    }
+
+    /// The run is open: it is named, and nothing else begins.
+    fn open(&mut self, what: &str, rid: &str) {
+        let Case { stand, checks, .. } = self;
+        checks.that(format!("{what}: the next release refuses"), || {
+            let refused = stand.run(&["release", "--yes"]).expect(10);
+            refused.says("was interrupted");
+            refused.says("cargo xtask rollback");
+            let status = stand.run(&["status", "--json"]).expect(0).json();
+            let open = status["interrupted"].as_array().unwrap();
+            assert!(open.iter().any(|o| o["rid"] == rid), "{rid} is not open: {status:#}");
+        });
+    }
+
+    /// `rollback` brings everything back.
+    fn back(&mut self, what: &str, rid: &str, before: &Before, writer: Writer) -> Outcome {
+        let outcome = self.stand.run(&["rollback", "--yes", "--json"]);
+        let Case { stand, kept, checks, commit, first, .. } = self;
+        let mut back = false;
+        checks.that(format!("{what}: rollback"), || {
+            assert_eq!(outcome.code, 0, "rollback{}", outcome.at());
+            back = true;
+        });
+        if !back {
+            return outcome;
+        }
+        writer.acked_in_newest();
+        let (tag, sessions) = (writer.tag().to_string(), writer.stop());
+        let evidence = stand.evidence(&outcome);
+        let at = &evidence.at;
+        let record = evidence.json("rollback.json");
+        let failed = record["failed_database"].as_str().map(String::from);
+        if let Some(failed) = &failed {
+            kept.rolled_back(failed);
+        }
+        checks.that(format!("{what}: state"), || {
+            assert_eq!(record["recovers"], rid, "the run that was recovered{at}");
+            assert_eq!(evidence.verdict(), ("PASS".into(), 0), "verdict{at}");
+            stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
+            let killed = Evidence { dir: stand.repo.join(EVIDENCE).join(rid), at: at.clone() };
+            before.content_is_back(stand, &killed, &evidence);
+            before.data_services_ran_on(stand, at);
+            before.checkout_untouched(stand, at);
+            before.last_good_untouched(stand, at);
+            stand.runs_version("1");
+            if failed.is_some() {
+                before.code_is_back(stand, "1", commit, at);
+            }
+            stand.run(&["smoke"]).expect(0);
+            let status = stand.run(&["status", "--json"]).expect(0).json();
+            assert_eq!(status["last_known_good"]["rid"], first.as_str(), "{status:#}{at}");
+            assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
+        });
+        checks
+            .that(format!("{what}: rows"), || no_row_is_lost(stand, &tag, &sessions, failed.as_deref(), at));
+        checks.that(format!("{what}: leftovers"), || stand.nothing_left_over(kept, &outcome));
+        outcome
+    }
+}
+
+/// What was acknowledged before the fence is live; what came later is live or in the failed database.
+fn no_row_is_lost(stand: &Stand, tag: &str, sessions: &[Session], failed: Option<&str>, at: &str) {
+    let sql = format!("SELECT title FROM devfactory.orders WHERE title LIKE '{tag}-%'");
+    let live = stand.psql(&sql);
+    let aside = failed.map(|failed| stand.psql_closed(failed, &sql)).unwrap_or_default();
+    let (first, later) = sessions.split_first().unwrap_or_else(|| panic!("nobody wrote{at}"));
+    let lost: Vec<_> = first.acked.iter().filter(|t| !live.contains(t)).collect();
+    assert!(lost.is_empty(), "rows of before the fence are lost: {lost:?}{at}");
+    let all = later.iter().flat_map(|s| &s.acked);
+    let lost: Vec<_> = all.filter(|t| !live.contains(t) && !aside.contains(t)).collect();
+    assert!(lost.is_empty(), "rows of after the fence are nowhere: {lost:?}{at}");
+    assert!(live_oid(stand) > 0);
+}
+
+#[test]
+fn a_release_that_is_killed_at_any_act_is_undone() {
+    let mut case = Case::new();
+    case.stand.version("bad-api-not-ready");
+    // A whole one names the acts, those of its rollback too.
+    let whole = case.stand.run(&["release", "--yes"]).expect(30);
+    let evidence = case.stand.evidence(&whole);
+    case.kept.rolled_back(evidence.json("rollback.json")["failed_database"].as_str().unwrap());
+    for moment in some(moments(&evidence), 7) {
+        let writer = Writer::start(&case.stand, "killed");
+        let before = Before::of(&case.stand);
+        let rid = case.killed(&moment);
+        case.open(&moment.name, &rid);
+        case.back(&moment.name, &rid, &before, writer);
+    }
+    // The end of one that is good: sealed and not recorded is not passed.
+    case.stand.version("good-v2");
+    let ends =
+        [Moment::before("sealed", "pipeline", "sealed"), Moment::after("sealed", "pipeline", "sealed")];
+    for moment in some(ends.to_vec(), 1) {
+        let writer = Writer::start(&case.stand, "sealed");
+        let before = Before::of(&case.stand);
+        let rid = case.killed(&moment);
+        // Its housekeeping had dropped what a release that passes drops.
+        case.kept = Kept::default();
+        case.open(&moment.name, &rid);
+        case.back(&moment.name, &rid, &before, writer);
+    }
+    case.checks.that("no secret", || case.stand.no_secret_anywhere());
+    case.checks.all_hold();
+}
+
+#[test]
+fn a_recovery_that_is_killed_at_any_act_is_finished_by_the_next() {
+    let mut case = Case::new();
+    case.stand.version("bad-api-not-ready");
+    let deployed = Moment::before("done", "deploy", "up");
+    let writer = Writer::start(&case.stand, "recovered");
+    let before = Before::of(&case.stand);
+    let rid = case.killed(&deployed);
+    let whole = case.back("a whole recovery", &rid, &before, writer);
+    let evidence = case.stand.evidence(&whole);
+    for moment in some(moments(&evidence), 5) {
+        let what = format!("recovery killed {}", moment.name);
+        let writer = Writer::start(&case.stand, "again");
+        let before = Before::of(&case.stand);
+        let rid = case.killed(&deployed);
+        let running = case.die.start(&case.stand, &["rollback", "--yes"], &moment);
+        let outcome = case.stand.heard(running.wait(), &[]);
+        assert_eq!(outcome.code, KILLED, "not killed {}{}", moment.name, outcome.at());
+        case.open(&what, &rid);
+        case.back(&what, &rid, &before, writer);
+    }
+    case.checks.that("no secret", || case.stand.no_secret_anywhere());
+    case.checks.all_hold();
+}
