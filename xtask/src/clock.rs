@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
-use time::macros::format_description;
 
 /// Where "now" comes from; a test holds it still.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,14 +23,17 @@ impl Clock {
 
 /// RFC 3339, UTC, milliseconds: `2025-12-27T10:00:00.000Z`.
 pub fn rfc3339(at: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    at.to_offset(time::UtcOffset::UTC).format(&format).unwrap_or_default()
+    formatted(at, "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z")
 }
 
 /// `yyyymmdd-HHMMSS`, UTC, as rids and backup directories carry it.
 pub fn stamp(at: OffsetDateTime) -> String {
-    let format = format_description!("[year][month][day]-[hour][minute][second]");
-    at.to_offset(time::UtcOffset::UTC).format(&format).unwrap_or_default()
+    formatted(at, "[year][month][day]-[hour][minute][second]")
+}
+
+fn formatted(at: OffsetDateTime, description: &str) -> String {
+    let format = time::format_description::parse_borrowed::<2>(description);
+    format.ok().and_then(|f| at.to_offset(time::UtcOffset::UTC).format(&f).ok()).unwrap_or_default()
 }
 
 /// Reads what [`rfc3339`] writes.

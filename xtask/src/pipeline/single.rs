@@ -32,8 +32,18 @@ pub fn open(
     command: &str,
     does: &str,
 ) -> Result<(RunDir, Plan)> {
+    open_at(start, facts, kind, command, does, start.stand.head().ok())
+}
+
+fn open_at(
+    start: &Start<'_>,
+    facts: &Facts,
+    kind: &str,
+    command: &str,
+    does: &str,
+    head: Option<String>,
+) -> Result<(RunDir, Plan)> {
     let now = Clock::System;
-    let head = start.stand.head().ok();
     let root = start.config.repo.join(EVIDENCE);
     let rid = free_rid(&root, new_rid(kind, now, head.as_deref()));
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
@@ -47,8 +57,14 @@ pub fn open(
 
 /// S1 alone.
 pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending> {
-    let facts = look(start)?;
-    let (run, mut plan) = open(start, &facts, "smk", "smoke", "every check once")?;
+    // Nothing one after another that can be asked at once: a person waits for this one.
+    let (facts, head) = std::thread::scope(|scope| {
+        let head = scope.spawn(|| start.stand.head().ok());
+        (facts::gather_quickly(start.stand, start.config), head.join().ok().flatten())
+    });
+    let facts = facts?;
+    facts::learn_secrets(start.stand, &facts.model);
+    let (run, mut plan) = open_at(start, &facts, "smk", "smoke", "every check once", head)?;
     let id = begin(start, &run, "smoke", None, None)?;
     let ctx = Ctx {
         config: start.config,

@@ -3,6 +3,7 @@
 
 use crate::config::HttpCheck;
 use serde_json::Value;
+use std::io::Read;
 use std::time::Duration;
 
 /// What a request came to.
@@ -13,37 +14,43 @@ pub struct Answer {
     pub body: String,
 }
 
-/// GET with a deadline. No proxy: the stand is on this machine or named outright.
+/// The most of an answer that is read.
+const LARGEST: u64 = 64 << 10;
+
+/// GET with a deadline. No proxy and no redirect: the stand is on this machine or named outright.
 pub fn get(url: &str, headers: &[(String, String)], limit: Duration) -> Result<Answer, String> {
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(limit))
-        .http_status_as_error(false)
-        .proxy(None)
-        .max_redirects(0)
-        .build();
-    let agent = ureq::Agent::new_with_config(config);
-    let mut request = agent.get(url);
+    let mut request = minreq::get(url).with_follow_redirects(false);
     for (name, value) in headers {
-        request = request.header(name, value);
+        request = request.with_header(name, value);
     }
-    let mut response = request.call().map_err(|e| words(&e))?;
-    let status = response.status().as_u16();
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(64 << 10)
-        .lossy_utf8(true)
-        .read_to_string()
-        .map_err(|e| format!("the answer broke off: {}", words(&e)))?;
-    Ok(Answer { status, body })
+    // Whole seconds are the library's; the caller's own deadline is finer.
+    let seconds = limit.as_secs_f64().ceil().max(1.0) as u64;
+    let response = request.with_timeout(seconds).send_lazy().map_err(|e| words(&e))?;
+    let status = response.status_code;
+    let length = response.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: u64 = length.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0);
+    let mut body = Vec::new();
+    let read = response.take(LARGEST + 1).read_to_end(&mut body);
+    read.map_err(|e| format!("the answer broke off: {}", in_time(&e)))?;
+    if body.len() as u64 > LARGEST {
+        return Err(format!("the answer is longer than {LARGEST} bytes"));
+    }
+    if (body.len() as u64) < length {
+        return Err(format!("the answer broke off after {} of {length} bytes", body.len()));
+    }
+    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-fn words(error: &ureq::Error) -> String {
+fn words(error: &minreq::Error) -> String {
     match error {
-        ureq::Error::Timeout(_) => "no answer in time".into(),
-        ureq::Error::Io(e) => e.to_string(),
+        minreq::Error::IoError(e) => in_time(e),
         other => other.to_string(),
     }
+}
+
+fn in_time(error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    if matches!(error.kind(), TimedOut | WouldBlock) { "no answer in time".into() } else { error.to_string() }
 }
 
 /// Is this the answer that the check wants? The reason says what was there instead.
@@ -133,6 +140,39 @@ mod tests {
         let long = format!("{}the-end", "x".repeat(200));
         let error = judge(&check("{}"), &answer(500, &format!("{{\"detail\":\"{long}\"}}"))).unwrap_err();
         assert!(error.contains(&long), "{error}");
+    }
+
+    /// One answer to one client, then the end.
+    fn serve(answer: String) -> String {
+        use std::io::Write;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0u8; 1024]);
+            let _ = client.write_all(answer.as_bytes());
+        });
+        url
+    }
+
+    #[test]
+    fn a_redirect_is_an_answer_a_long_or_broken_one_is_none() {
+        let limit = Duration::from_secs(5);
+        let moved =
+            serve("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".into());
+        assert_eq!(get(&moved, &[], limit).unwrap().status, 302);
+        let long = "x".repeat(LARGEST as usize + 1);
+        let long = serve(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}", long.len()));
+        assert!(get(&long, &[], limit).unwrap_err().contains("longer"));
+        for garbage in
+            ["garbage\r\n\r\n", "", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"ready\":true}"]
+        {
+            let found = get(&serve(garbage.into()), &[], limit);
+            let good = found.is_ok_and(|answer| judge(&check(r#"{"/ready":true}"#), &answer).is_ok());
+            assert!(!good, "{garbage}");
+        }
+        let utf = serve("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nлс".into());
+        assert_eq!(get(&utf, &[], limit).unwrap().body, "лс");
     }
 
     #[test]

@@ -66,15 +66,9 @@ impl Stand {
 
     /// `GET` from the API; none when nobody answers.
     pub fn get(&self, path: &str) -> Option<Answer> {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(5)))
-            .http_status_as_error(false)
-            .proxy(None)
-            .build();
         let url = format!("http://127.0.0.1:{}{path}", self.sample.port);
-        let mut response = ureq::Agent::new_with_config(config).get(&url).call().ok()?;
-        let status = response.status().as_u16();
-        let body = response.body_mut().read_to_string().ok()?;
+        let response = minreq::get(url).with_timeout(5).send().ok()?;
+        let (status, body) = (response.status_code as u16, response.as_str().ok()?.to_string());
         Some(Answer { status, json: serde_json::from_str(&body).unwrap_or(Value::Null) })
     }
 
