@@ -7,7 +7,6 @@ use super::{SOON, Stand, wait_for};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use xtask::fsx::{files_below, sha256, sha256_file};
 
 /// Services that a release never stops.
