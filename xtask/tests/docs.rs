@@ -122,6 +122,11 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
         .flat_map(|row| row[1].split(", ").map(|n| n.trim().parse().unwrap()).collect::<Vec<u8>>())
         .collect();
     told.sort();
+    assert_eq!(told, codes());
+}
+
+/// Every exit code, ascending.
+fn codes() -> Vec<u8> {
     let known = [
         Exit::Pass,
         Exit::Usage,
@@ -134,7 +139,7 @@ fn the_exit_codes_of_the_readme_are_those_of_the_program() {
         Exit::Interrupted,
         Exit::Terminated,
     ];
-    assert_eq!(told, known.map(Exit::code));
+    known.map(Exit::code).to_vec()
 }
 
 #[test]
@@ -222,4 +227,36 @@ fn root() -> PathBuf {
 
 fn exec() -> Exec {
     Exec::new(Redactor::new(), Interrupt::default())
+}
+
+// ---------------------------------------------------------------- docs/when-it-fails.md
+
+#[test]
+fn every_line_of_the_page_about_failures_names_a_test_that_is_there() {
+    let page = read("docs/when-it-fails.md");
+    let mut tests = String::new();
+    for file in xtask::fsx::files_below(&root().join("xtask/tests")).unwrap() {
+        if file.ends_with(".rs") {
+            tests += &std::fs::read_to_string(root().join("xtask/tests").join(file)).unwrap();
+        }
+    }
+    let rows: Vec<&str> =
+        page.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| what |")).collect();
+    assert!(rows.len() > 25, "only {} rows", rows.len());
+    for row in rows {
+        let named = row.rsplit('`').nth(1).unwrap_or_else(|| panic!("no test: {row}"));
+        let test = format!("#[test]\nfn {named}()");
+        assert!(tests.contains(&test), "there is no test {named}: {row}");
+    }
+}
+
+#[test]
+fn the_page_about_failures_has_every_exit_code() {
+    let page = read("docs/when-it-fails.md");
+    let titles: Vec<u8> = page
+        .lines()
+        .filter_map(|l| l.strip_prefix("## "))
+        .flat_map(|title| title.split(", ").filter_map(|code| code.parse().ok()))
+        .collect();
+    assert_eq!(titles, codes(), "codes with a section, in order");
 }

@@ -21,6 +21,8 @@ mod good;
 mod room;
 #[path = "support/scenes/secrets.rs"]
 mod secrets;
+#[path = "support/scenes/signals.rs"]
+mod signals;
 #[path = "support/scenes/stop.rs"]
 mod stop;
 #[path = "support/scenes/writers.rs"]

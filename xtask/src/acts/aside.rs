@@ -2,7 +2,7 @@
 //! dumped, and kept.
 
 use super::sums::Sums;
-use super::{Ctx, fence};
+use super::{Ctx, bulk, fence};
 use crate::error::{Context, Lane, Result};
 use crate::evidence::records::SetAside;
 use crate::fsx;
@@ -11,8 +11,7 @@ use crate::stand::psql::{Psql, literal};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(6 * 3600);
@@ -134,15 +133,15 @@ pub fn dump(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str) -> Result
 fn stream(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, path: &Path) -> Result<(String, u64)> {
     let pg = ctx.pg(step)?;
     let app = ctx.app("dump-failed");
-    let mut writer = HashingFile::create(path)?;
     // pg_dump connects once; the door is closed behind it by a thread that sees it inside.
     let call =
         pg.dump(failed, &app, None, ctx.config.backup.compression, ctx.config.backup.lock_wait_s, LIMIT);
     postgres::allow_connections(admin, failed, true)?;
     let result = std::thread::scope(|scope| {
-        let dumping = scope.spawn(|| {
-            let mut sink = |bytes: &[u8]| writer.write(bytes);
-            pg.stand.exec.run_with(&call, None, &mut sink)
+        let what = format!("dumping {failed}");
+        let dumping = scope.spawn(move || {
+            let tick = |bytes| ctx.progress(step, &what, bytes, None);
+            bulk::into_file(path, &tick, |file| pg.stand.exec.run(&call.stdout(file)))
         });
         let inside = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = {} AND application_name = {}",
@@ -161,39 +160,7 @@ fn stream(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, path: &Path
         closed?;
         finished
     });
-    result?.success(&format!("dump {failed}"), Lane::C)?;
-    writer.finish()
-}
-
-/// A file that is hashed while it is written, owner-only, on disk when finished.
-pub struct HashingFile {
-    path: PathBuf,
-    file: std::fs::File,
-    hasher: sha2::Sha256,
-    pub bytes: u64,
-}
-
-impl HashingFile {
-    pub fn create(path: &Path) -> Result<HashingFile> {
-        use sha2::Digest;
-        Ok(HashingFile {
-            path: path.into(),
-            file: fsx::private_file(path)?,
-            hasher: sha2::Sha256::new(),
-            bytes: 0,
-        })
-    }
-
-    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        use sha2::Digest;
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        self.file.write_all(bytes)
-    }
-
-    pub fn finish(self) -> Result<(String, u64)> {
-        use sha2::Digest;
-        self.file.sync_all().with_context(|| format!("flush {}", self.path.display()))?;
-        Ok((fsx::hex(&self.hasher.finalize()), self.bytes))
-    }
+    let written = result?;
+    written.finished.success(&format!("dump {failed}"), Lane::C)?;
+    Ok((written.sha256, written.bytes))
 }

@@ -233,6 +233,36 @@ pub fn redeploy(ctx: &Ctx<'_>, step: &str, target: &Target, files: &Files) -> Re
     })
 }
 
+/// Starts the containers that ran, as they are.
+pub fn start_again(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<()> {
+    let stand = ctx.stand(step)?;
+    let containers = stand.containers()?.into_iter().filter(|c| target.running.contains(&c.service));
+    let ids: Vec<String> = containers.map(|c| c.id).collect();
+    ctx.act(step, "start the same containers", json!({ "containers": ids }), || {
+        if !ids.is_empty() {
+            let call = stand.docker(["start"]).args(ids.clone()).timeout(Duration::from_secs(120));
+            stand.exec.run(&call)?.success("start the containers again", Lane::A)?;
+        }
+        Ok(((), json!({})))
+    })
+}
+
+/// Do services run from the checkout, and is it no longer what the last known good release deployed?
+pub fn checkout_moved_on(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<bool> {
+    if target.kind != "release" || target.tree.is_none() {
+        return Ok(false);
+    }
+    let stand = ctx.stand(step)?;
+    let from_checkout = stand.containers()?.iter().any(|c| {
+        let at = target.mounts.iter().find(|(service, _)| *service == c.service);
+        at.and_then(|(_, at)| c.source_at(at)).is_some_and(|source| Path::new(source) == stand.repo)
+    });
+    if !from_checkout {
+        return Ok(false);
+    }
+    Ok(!stand.changed_since(Some(&target.commit))?.is_empty() || !stand.dirt()?.untracked.is_empty())
+}
+
 /// What runs now, beside what should: images and mounted source.
 pub fn compare(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<(Vec<ServiceBack>, Vec<String>)> {
     let stand = ctx.stand(step)?;

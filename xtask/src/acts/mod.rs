@@ -3,6 +3,7 @@
 
 pub mod aside;
 pub mod blockers;
+pub mod bulk;
 pub mod cluster;
 pub mod code;
 pub mod fence;

@@ -132,7 +132,7 @@ fn outcome(
     match (reached, rollback) {
         (_, Some(back)) if back.verified && back.source == "undo" => (
             signal.unwrap_or(Exit::FailUnchanged),
-            "as before: the same containers run on the same database".into(),
+            "as before: the previous version runs on the same database".into(),
         ),
         (_, Some(back)) if back.verified => {
             (Exit::FailRolledBack, "the previous version runs on the database as it was at the fence".into())

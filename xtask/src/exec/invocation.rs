@@ -1,6 +1,8 @@
 //! An invocation: what to start, as data. Runs nothing.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What to start: values only, runs nothing.
@@ -16,6 +18,8 @@ pub struct Invocation {
     pub timeout: Duration,
     /// Standard output is data with secrets or bulk in it: the log gets its size only.
     pub quiet: bool,
+    /// Where standard output goes outright, past this process: for bulk, of which the log gets nothing.
+    pub stdout: Option<Arc<File>>,
     /// What is left of its process group when it has ended is ended, too.
     pub whole_group: bool,
 }
@@ -33,6 +37,7 @@ impl Invocation {
             stdin: None,
             timeout: SHORT,
             quiet: false,
+            stdout: None,
             whole_group: false,
         }
     }
@@ -54,6 +59,10 @@ impl Invocation {
     }
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
+        self
+    }
+    pub fn stdout(mut self, file: &Arc<File>) -> Self {
+        self.stdout = Some(Arc::clone(file));
         self
     }
     pub fn timeout(mut self, timeout: Duration) -> Self {

@@ -261,7 +261,11 @@ impl Exec {
             command.current_dir(dir);
         }
         let stdin = if piped || invocation.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdout = match &invocation.stdout {
+            Some(file) => Stdio::from(file.try_clone().context("hand a file to a process")?),
+            None => Stdio::piped(),
+        };
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         let mut wrapped = process_wrap::std::CommandWrap::from(command);
         #[cfg(unix)]
         wrapped.wrap(process_wrap::std::ProcessGroup::leader());

@@ -2,14 +2,13 @@
 
 use super::Start;
 use super::open_runs::{self, OpenRun};
-use crate::acts::code;
+use crate::acts::{code, stored};
 use crate::clock::{self, Clock};
-use crate::error::{Fault, Result};
+use crate::error::{Exit, Fault, Result, fault_of};
 use crate::facts::Facts;
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::stand::postgres;
-use serde_json::Value;
 use std::path::PathBuf;
 
 /// What to go back to.
@@ -56,11 +55,9 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
     }
     if let Some(dir) = &wanted.backup {
         let dir = fsx::absolute(dir)?;
-        let manifest: Value = fsx::read_json(&dir.join("manifest.json")).map_err(|e| {
-            Fault::refused(format!("{} is not a backup directory", dir.display())).why(format!("{e:#}"))
-        })?;
-        let words =
-            format!("the database as of {} from {}", manifest["ts"].as_str().unwrap_or("?"), dir.display());
+        let stored = stored::read(&dir).map_err(|e| fault_of(&e).exit(Exit::Refused))?;
+        let time = stored.time.as_deref().unwrap_or("an unknown time");
+        let words = format!("the database as of {time} from {}", dir.display());
         return Ok(Offer {
             choice: Choice::Backup { dir },
             words,

@@ -1,9 +1,8 @@
 //! B1: a dump of one snapshot, with the table sums of the same snapshot.
 
-use crate::acts::aside::HashingFile;
 use crate::acts::restore::{Made, Source};
 use crate::acts::script::{self, Engine};
-use crate::acts::{Ctx, room, schema, sums};
+use crate::acts::{Ctx, bulk, room, schema, sums};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::evidence::DIGEST;
@@ -143,21 +142,12 @@ fn dump(ctx: &Ctx<'_>, pg: &Pg, archive: &Path, snapshot: &str, size: u64) -> Re
     let limit = Duration::from_secs(backup.timeout_s);
     let app = ctx.app("dump");
     let call = pg.dump(&pg.database, &app, Some(snapshot), backup.compression, backup.lock_wait_s, limit);
-    let mut file = HashingFile::create(archive)?;
     let what = format!("dumping {} ({} in the database)", pg.database, fsx::human_bytes(size));
-    let mut told = Instant::now();
-    let mut sink = |bytes: &[u8]| {
-        file.write(bytes)?;
-        if told.elapsed() > Duration::from_millis(250) {
-            ctx.progress("backup", &what, file.bytes, None);
-            told = Instant::now();
-        }
-        Ok(())
-    };
-    let finished = pg.stand.exec.run_with(&call, None, &mut sink)?;
-    let ms = finished.ms;
-    finished.success(&format!("dump {}", pg.database), Lane::C)?;
-    let (sha256, bytes) = file.finish()?;
+    let tick = |bytes| ctx.progress("backup", &what, bytes, None);
+    let written = bulk::into_file(archive, &tick, |file| pg.stand.exec.run(&call.stdout(file)))?;
+    let ms = written.finished.ms;
+    written.finished.success(&format!("dump {}", pg.database), Lane::C)?;
+    let (sha256, bytes) = (written.sha256, written.bytes);
     if bytes == 0 {
         return Err(Fault::new("pg_dump ended well and wrote nothing").lane(Lane::C).into());
     }

@@ -76,7 +76,8 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Rollback {
     record
 }
 
-/// Nothing was unfenced yet: open the database, start the same containers again.
+/// Nothing was unfenced yet: open the database, start the same containers again, or the previous source
+/// in new ones where the checkout that they mount has moved on.
 fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     let target = given.target;
     let pg = ctx.pg("rollback")?;
@@ -94,20 +95,17 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     record.database.cited = "never written to by this release".into();
     code::names_back(ctx, "rollback", target)?;
     freeze::forget_copies(ctx, "rollback", |id| id == target.id)?;
-    let stand = ctx.stand("rollback")?;
-    let ids: Vec<String> = stand
-        .containers()?
-        .into_iter()
-        .filter(|c| target.running.contains(&c.service))
-        .map(|c| c.id)
-        .collect();
-    ctx.act("rollback", "start the same containers", json!({ "containers": ids }), || {
-        if !ids.is_empty() {
-            let call = stand.docker(["start"]).args(ids.clone()).timeout(Duration::from_secs(120));
-            stand.exec.run(&call)?.success("start the containers again", Lane::A)?;
+    if code::checkout_moved_on(ctx, "rollback", target)? {
+        // The same containers would come back with the code that lies in the checkout now.
+        code::lay_out(ctx, "rollback", target)?;
+        let (files, valid) = code::write_override(ctx, "rollback", target)?;
+        if !valid {
+            record.problems.push("compose does not take the rollback override".into());
         }
-        Ok(((), json!({})))
-    })?;
+        code::redeploy(ctx, "rollback", target, &files)?;
+    } else {
+        code::start_again(ctx, "rollback", target)?;
+    }
     prove(ctx, given, record)
 }
 

@@ -61,7 +61,7 @@ pub fn moments(evidence: &Evidence) -> Vec<Moment> {
 
 /// Some of them, others each time; all with FF_TEST_ALL. The choice is printed, and made again with
 /// FF_TEST_SEED.
-pub fn some(moments: Vec<Moment>, count: usize) -> Vec<Moment> {
+pub fn some<T: Clone>(moments: Vec<T>, count: usize) -> Vec<T> {
     if std::env::var_os("FF_TEST_ALL").is_some() || moments.len() <= count {
         return moments;
     }

@@ -2,17 +2,19 @@
 //! directory.
 
 use super::recover::sums_ms;
+use crate::acts::stored::{self, Stored};
 use crate::acts::sums::{self, Sums};
 use crate::acts::{Ctx, code, fence, restore, room, schema};
-use crate::error::{Context, Fault, Result};
+use crate::error::{Context, Exit, Fault, Result, fault_of};
 use crate::evidence::records::*;
-use crate::evidence::{EVIDENCE, REPLACE, Reached, check_digest, read_journal, read_record};
+use crate::evidence::{EVIDENCE, REPLACE, Reached, read_journal, read_record};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::pipeline::housekeeping;
 use crate::stand::postgres;
+use crate::stand::psql::Psql;
 use crate::steps::rollback;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,35 +54,27 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str) -> Result<Rollbac
 /// The database of a backup directory: restored beside, proved, then the same swap. `code_of` is the
 /// release whose code runs with it.
 pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path, code_of: Option<&LastKnownGood>) -> Result<Rollback> {
-    let found = check_digest(dir)?;
-    if let Some(mismatch) = found.first() {
-        return Err(Fault::refused("the backup does not verify").why(mismatch.to_string()).into());
-    }
-    let sums: Sums = fsx::read_json(&dir.join("sums.json")).map_err(|e| {
-        Fault::refused("the backup has no table sums: it cannot be proved").why(format!("{e:#}"))
-    })?;
+    let stored = stored::read(dir).map_err(refused)?;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("from-backup"))?;
-    let side = postgres::side_name(&pg.database, "from", ctx.id);
-    let shape = postgres::shape(&mut admin, &pg.database)?;
     let mut live = pg.session(&pg.database, &ctx.app("extensions"))?;
     let extensions = schema::extensions(&mut live)?;
+    let grants = if stored.keeps_privileges() { Vec::new() } else { schema::grants(&mut live)? };
     live.close();
-    let manifest: Value = fsx::read_json(&dir.join("manifest.json"))?;
-    let from = manifest["postgres"]["db_name"].as_str().unwrap_or(&pg.database).to_string();
-    let archive = dir.join("db.dump");
-    let what =
-        restore::What { archive: &archive, side: &side, shape: &shape, from: &from, extensions: &extensions };
-    room::enough(ctx, "rollback", &mut admin)?;
-    let restored = restore::beside(ctx, "rollback", &mut admin, &what)?;
-    let copy = restore::sums_of_closed(ctx, "rollback", &mut admin, &side)?;
-    let differences = sums::differences(&sums, &copy);
-    if !differences.is_empty() {
-        postgres::drop_database(&mut admin, &side, Duration::from_secs(600))?;
-        return Err(Fault::refused("the restored backup is not equal to what was backed up")
-            .why(differences.join("; "))
+    if !grants.is_empty() {
+        return Err(Fault::refused("this backup has lost every GRANT, and the database has some")
+            .why(format!("made by the repository's script, without: {}", some(&grants)))
+            .remedy("go back to a backup of the built-in engine: cargo xtask rollback lists them")
             .into());
     }
+    let side = postgres::side_name(&pg.database, "from", ctx.id);
+    let (restored, copy) = match beside(ctx, &stored, &mut admin, &side, &extensions) {
+        Ok(both) => both,
+        Err(error) => {
+            postgres::drop_database(&mut admin, &side, Duration::from_secs(600))?;
+            return Err(refused(error));
+        }
+    };
     let store = Store::of(&ctx.config.repo);
     fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
     let head = ctx.stand.head()?;
@@ -121,7 +115,12 @@ pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path, code_of: Option<&LastKnownG
         clone_sums_ms: u64::MAX,
         keep_database: None,
         recovers: None,
-        cited: format!("backup {} restored beside, sums equal", dir.display()),
+        cited: match stored.sums {
+            true => format!("backup {} restored beside, sums equal", dir.display()),
+            false => {
+                format!("backup {} restored beside to its end; it has no sums to compare", dir.display())
+            }
+        },
     };
     let record = rollback::run(ctx, &given);
     if record.verified {
@@ -129,4 +128,46 @@ pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path, code_of: Option<&LastKnownG
         housekeeping::after_failure(ctx, false)?;
     }
     Ok(record)
+}
+
+/// Restores a backup beside the live database, and compares it where it has table sums.
+fn beside(
+    ctx: &Ctx<'_>,
+    stored: &Stored,
+    admin: &mut Psql,
+    side: &str,
+    extensions: &[schema::Extension],
+) -> Result<(restore::Restored, Sums)> {
+    let shape = postgres::shape(admin, &ctx.pg("rollback")?.database)?;
+    let archive = stored.archive();
+    let what = restore::What { archive: &archive, side, shape: &shape, from: &stored.database, extensions };
+    room::enough(ctx, "rollback", admin)?;
+    let restored = restore::beside(ctx, "rollback", admin, &what)?;
+    if restored.sha256 != stored.dump.sha256 {
+        return Err(Fault::new("the dump that was restored is not the one that was verified").into());
+    }
+    let copy = restore::sums_of_closed(ctx, "rollback", admin, side)?;
+    if stored.sums {
+        let sums: Sums = fsx::read_json(&stored.dir.join("sums.json"))?;
+        let differences = sums::differences(&sums, &copy);
+        if !differences.is_empty() {
+            return Err(Fault::new("the restored backup is not equal to what was backed up")
+                .why(differences.join("; "))
+                .into());
+        }
+    }
+    Ok((restored, copy))
+}
+
+/// The same failure, as one before which nothing was touched.
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    let fault = fault_of(&error);
+    fault.exit(Exit::Refused).into()
+}
+
+/// The first of many, in words.
+fn some(all: &[String]) -> String {
+    let more = all.len().saturating_sub(10);
+    let first = all.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
 }
