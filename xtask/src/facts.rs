@@ -42,22 +42,32 @@ pub struct Facts {
 
 /// Asks the stand. Changes nothing, needs no running container.
 pub fn gather(stand: &Stand, config: &Config) -> Result<Facts> {
-    gather_with(stand, config, engine)
+    gather_with(stand, config, engine, |_| ())
 }
 
 /// The same without the engine's id and data directory, which only those need who lock or back up:
 /// `docker info` starts every plugin to name it, and that takes longer than all other questions.
-pub fn gather_quickly(stand: &Stand, config: &Config) -> Result<Facts> {
-    gather_with(stand, config, engine_version)
+/// `seen` gets the containers as soon as they are known.
+pub fn gather_quickly(
+    stand: &Stand,
+    config: &Config,
+    seen: impl FnOnce(&[Container]) + Send,
+) -> Result<Facts> {
+    gather_with(stand, config, engine_version, seen)
 }
 
 /// Id, version and data directory of an engine.
 type Engine = (String, String, String);
 
-fn gather_with(stand: &Stand, config: &Config, engine: fn(&Stand) -> Result<Engine>) -> Result<Facts> {
+fn gather_with(
+    stand: &Stand,
+    config: &Config,
+    engine: fn(&Stand) -> Result<Engine>,
+    seen: impl FnOnce(&[Container]) + Send,
+) -> Result<Facts> {
     let (model, containers, engine) = std::thread::scope(|s| {
         let model = s.spawn(|| stand.model());
-        let containers = s.spawn(|| stand.containers());
+        let containers = s.spawn(|| stand.containers().inspect(|all| seen(all)));
         let engine = s.spawn(|| engine(stand));
         (model.join(), containers.join(), engine.join())
     });

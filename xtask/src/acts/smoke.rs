@@ -2,12 +2,15 @@
 //! check is asked again until it is good or its time is up; the quick smoke
 //! asks once.
 
+mod worker;
+
+pub use worker::Warm;
+
 use super::Ctx;
 use crate::config::HttpCheck;
 use crate::error::Result;
 use crate::evidence::records::{Check, Smoke};
 use crate::stand::http;
-use crate::stand::worker::{ProbeLine, read_probe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -46,6 +49,18 @@ pub fn run(
     cancel: &Arc<AtomicBool>,
     told: &(dyn Fn(&Check) + Sync),
 ) -> Result<Smoke> {
+    run_warm(ctx, step, patience, cancel, None, told)
+}
+
+/// The same with a probe that was started before it was known what to ask.
+pub fn run_warm(
+    ctx: &Ctx<'_>,
+    step: &str,
+    patience: Patience,
+    cancel: &Arc<AtomicBool>,
+    warm: Option<Warm>,
+    told: &(dyn Fn(&Check) + Sync),
+) -> Result<Smoke> {
     let start = Instant::now();
     let log = ctx.run.log(step)?;
     let exec = ctx.exec(step)?.cancelled_by(cancel);
@@ -81,7 +96,7 @@ pub fn run(
             if !patience.settle.is_zero() {
                 let _ = answered.recv_timeout(API_FIRST);
             }
-            worker_checks(ctx, step, exec, patience, tell)
+            worker::checks(ctx, step, exec, patience, warm, tell)
         });
         let mut all: Vec<Check> = web.into_iter().filter_map(|w| w.join().ok()).collect();
         all.extend(worker.join().unwrap_or_default());
@@ -179,106 +194,6 @@ fn http_check(
         std::thread::sleep(pause);
         pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }
-}
-
-fn worker_checks(
-    ctx: &Ctx<'_>,
-    step: &str,
-    exec: &crate::exec::Exec,
-    patience: Patience,
-    tell: &(dyn Fn(Check) -> Check + Sync),
-) -> Vec<Check> {
-    let names = crate::plan::smoke_names(ctx.config, ctx.facts);
-    let asked: Vec<(&str, &str)> =
-        [("ping", "worker ping"), ("tasks", "worker tasks"), ("round_trip", "task round trip")]
-            .into_iter()
-            .filter(|(_, name)| names.iter().any(|n| n == name))
-            .collect();
-    if asked.is_empty() {
-        return Vec::new();
-    }
-    let all = |detail: &str| -> Vec<Check> {
-        asked
-            .iter()
-            .map(|(_, name)| tell(Check { name: (*name).into(), detail: detail.into(), ..Check::default() }))
-            .collect()
-    };
-    let Some(app) = &ctx.facts.worker_app else {
-        return all("the worker's app is not known: name it with [smoke] worker_app");
-    };
-    let stand = ctx.stand.with(exec);
-    let start = Instant::now();
-    let mut pause = Duration::from_millis(50);
-    loop {
-        // The quick smoke has just looked; after a deploy containers come and go.
-        let found =
-            if patience.settle.is_zero() { Ok(ctx.facts.containers.clone()) } else { stand.containers() };
-        let container = match found {
-            Ok(list) => {
-                list.into_iter().find(|c| c.service == ctx.config.smoke.worker_service && c.running())
-            }
-            Err(error) => return all(&format!("{error:#}")),
-        };
-        let left = patience.limit.saturating_sub(start.elapsed());
-        if let Some(container) = container {
-            let checks: Vec<&str> = asked.iter().map(|(check, _)| *check).collect();
-            let call = stand.probe(
-                &container,
-                app,
-                &checks,
-                &ctx.config.smoke.tasks,
-                left.max(Duration::from_secs(1)),
-            );
-            let asked_at = Instant::now();
-            let mut known: Vec<Check> = Vec::new();
-            let mut rest = String::new();
-            let mut sink = |bytes: &[u8]| {
-                rest.push_str(&String::from_utf8_lossy(bytes));
-                while let Some((line, after)) = rest.split_once('\n') {
-                    for answer in read_probe(line) {
-                        let name =
-                            asked.iter().find(|(check, _)| *check == answer.check).map(|(_, name)| *name);
-                        // From our question to its answer: what a person waits for.
-                        let ms = crate::clock::ms_since(asked_at);
-                        known.extend(name.map(|name| tell(check_of(name, answer, ms))));
-                    }
-                    rest = after.to_string();
-                }
-                Ok(())
-            };
-            let outcome = stand.exec.run_with(&call, None, &mut sink);
-            // A container that died under the question is asked again in its next life.
-            let again = known.is_empty() && !patience.settle.is_zero();
-            if !again || start.elapsed() >= patience.limit || exec.stopped() {
-                let why = match &outcome {
-                    Ok(finished) => {
-                        let last =
-                            finished.stderr.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("no answer");
-                        format!("{}: {last}", finished.ended)
-                    }
-                    Err(error) => format!("{error:#}"),
-                };
-                let missing = asked.iter().filter(|(_, name)| !known.iter().any(|c| c.name == *name));
-                let unanswered: Vec<Check> = missing
-                    .map(|(_, name)| {
-                        tell(Check { name: (*name).into(), detail: why.clone(), ..Check::default() })
-                    })
-                    .collect();
-                known.extend(unanswered);
-                return known;
-            }
-        } else if patience.settle.is_zero() || start.elapsed() >= patience.limit || exec.stopped() {
-            return all(&format!("the service {} does not run", ctx.config.smoke.worker_service));
-        }
-        ctx.run.log(step).ok().inspect(|log| log.say("the worker is not there yet"));
-        std::thread::sleep(pause);
-        pause = (pause * 3 / 2).min(Duration::from_millis(500));
-    }
-}
-
-fn check_of(name: &str, line: ProbeLine, ms: u64) -> Check {
-    let sqlstate = sqlstate_in(&line.detail).filter(|_| !line.ok);
-    Check { name: name.into(), ok: line.ok, ms, detail: line.detail, sqlstate }
 }
 
 /// The SQLSTATE of a missing relation or column that a text tells of: by number, by the name that

@@ -7,7 +7,7 @@ use super::release::failure_of;
 use super::{Ending, Start, begin, housekeeping, open_runs, step};
 use crate::acts::Ctx;
 use crate::acts::script::Engine;
-use crate::acts::smoke::{self, Patience};
+use crate::acts::smoke::{self, Patience, Warm};
 use crate::clock::{self, Clock};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Check;
@@ -58,9 +58,15 @@ fn open_at(
 /// S1 alone.
 pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending> {
     // Nothing one after another that can be asked at once: a person waits for this one.
+    let mut warm = None;
     let (facts, head) = std::thread::scope(|scope| {
         let head = scope.spawn(|| start.stand.head().ok());
-        (facts::gather_quickly(start.stand, start.config), head.join().ok().flatten())
+        let worker = &start.config.smoke.worker_service;
+        let facts = facts::gather_quickly(start.stand, start.config, |containers| {
+            let worker = containers.iter().find(|c| &c.service == worker && c.running());
+            warm = worker.map(|worker| Warm::start(start.stand, worker));
+        });
+        (facts, head.join().ok().flatten())
     });
     let facts = facts?;
     facts::learn_secrets(start.stand, &facts.model);
@@ -79,7 +85,8 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
         // Beside the checks: nothing waits for versions.
         let (record, versions) = std::thread::scope(|scope| {
             let versions = scope.spawn(|| facts::more_versions(start.stand));
-            (smoke::run(&ctx, "smoke", Patience::none(), &smoke::never(), told), versions.join())
+            let record = smoke::run_warm(&ctx, "smoke", Patience::none(), &smoke::never(), warm, told);
+            (record, versions.join())
         });
         plan.versions.extend(versions.unwrap_or_default());
         run.write_json("plan.json", &plan)?;

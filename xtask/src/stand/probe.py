@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-asked = json.loads(os.environ["FF_PROBE"])
+asked = json.loads(FF_PROBE)  # noqa: F821, the line before this program
 limit = float(asked["timeout"])
 started = time.monotonic()
 printing = threading.Lock()

@@ -36,29 +36,45 @@ pub fn app_of(argv: &[String]) -> Option<String> {
 }
 
 impl Stand {
-    /// Asks the worker in `container`. `checks`: any of ping, tasks, round_trip, active.
-    pub fn probe(
-        &self,
-        container: &Container,
-        app: &str,
-        checks: &[&str],
-        tasks: &[String],
-        limit: Duration,
-    ) -> Invocation {
-        let asked = serde_json::json!({
-            "app": app,
-            "node": format!("celery@{}", container.hostname),
-            "checks": checks,
-            "tasks": tasks,
-            "timeout": limit.as_secs_f64(),
-        });
-        // The question goes in by the environment of this one process, the program by stdin.
-        let question = format!("FF_PROBE={asked}");
-        let run = "exec $(command -v python3 || command -v python) -";
-        self.docker(["exec", "-i", "-e", &question, &container.id, "sh", "-c", run])
-            .stdin(PROBE)
-            .timeout(limit + Duration::from_secs(10))
+    /// Asks the worker in its container.
+    pub fn probe(&self, asked: &Asked<'_>) -> Invocation {
+        let limit = asked.limit + Duration::from_secs(10);
+        self.probe_ready(asked.container).stdin(question(asked)).timeout(limit)
     }
+
+    /// The same before it is known what to ask: Python and Celery load while other questions are open,
+    /// which takes longer than all answers. [`question`] goes in by stdin, and its end begins the work.
+    pub fn probe_ready(&self, container: &Container) -> Invocation {
+        let run = "exec $(command -v python3 || command -v python) -c 'import sys\n\
+                   try:\n import celery.app.utils\nexcept BaseException:\n pass\n\
+                   exec(sys.stdin.read())'";
+        self.docker(["exec", "-i", &container.id, "sh", "-c", run])
+    }
+}
+
+/// What the probe is asked.
+pub struct Asked<'a> {
+    pub container: &'a Container,
+    /// The module of `celery -A`.
+    pub app: &'a str,
+    /// Any of ping, tasks, round_trip, active.
+    pub checks: &'a [&'a str],
+    /// Tasks that must be registered.
+    pub tasks: &'a [String],
+    pub limit: Duration,
+}
+
+/// The probe's program with its question, as it goes in by stdin.
+pub fn question(asked: &Asked<'_>) -> String {
+    let json = serde_json::json!({
+        "app": asked.app,
+        "node": format!("celery@{}", asked.container.hostname),
+        "checks": asked.checks,
+        "tasks": asked.tasks,
+        "timeout": asked.limit.as_secs_f64(),
+    });
+    // A JSON string is a Python literal, too.
+    format!("FF_PROBE = {}\n{PROBE}", serde_json::Value::String(json.to_string()))
 }
 
 /// Reads the probe's lines; anything else on its stdout is not ours.

@@ -8,7 +8,7 @@ use crate::evidence::{STOP, UNFENCE};
 use crate::lkg::Target;
 use crate::stand::postgres;
 use crate::stand::psql::Psql;
-use crate::stand::worker::read_probe;
+use crate::stand::worker::{Asked, read_probe};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,8 @@ pub fn active_tasks(ctx: &Ctx<'_>) -> Vec<String> {
         return Vec::new();
     };
     let Ok(stand) = ctx.stand("change") else { return Vec::new() };
-    let call = stand.probe(worker, app, &["active"], &[], Duration::from_secs(3));
+    let limit = Duration::from_secs(3);
+    let call = stand.probe(&Asked { container: worker, app, checks: &["active"], tasks: &[], limit });
     match stand.exec.run(&call) {
         Ok(finished) => read_probe(&finished.text()).into_iter().flat_map(|l| l.items).collect(),
         Err(_) => Vec::new(),
