@@ -4,11 +4,13 @@
 //! operator says stop. Knows nothing of docker or of steps.
 
 mod interrupt;
+mod limit;
 mod pump;
 mod rawlog;
 mod session;
 
 pub use interrupt::{Interrupt, Kind};
+pub use limit::capped;
 pub use rawlog::RawLog;
 pub use session::Session;
 

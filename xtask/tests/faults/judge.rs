@@ -1,0 +1,2 @@
+//! What must hold of every cell.
+pub fn x() {}
