@@ -49,7 +49,7 @@ fn acts(words: &str) -> bool {
         " up -d", " build", " stop ", " tag ", " start ", " image rm", " pg_restore -U", " cat >", " COPY ",
         " RENAME ", " DEL ", "worktree ", "update-ref", "commit-tree",
     ];
-    const SQL: [&str; 5] = ["| ALTER ", "| CREATE ", "| DROP ", "| BEGIN", "| SET "];
+    const SQL: [&str; 3] = ["| ALTER ", "| CREATE ", "| DROP "];
     DOCKER.iter().chain(&SQL).any(|w| words.contains(w)) && !words.contains(" -l /")
 }
 
@@ -63,8 +63,7 @@ fn git(tape: &Tape, args: &[String]) -> i32 {
             rest.push(word.clone());
         }
     }
-    let (key, text) = tape.key("git", &rest.join(" "));
-    let label = format!("git {text}");
+    let (key, label) = tape.key(&format!("git {}", rest.join(" ")));
     let act = acts(&label);
     let fault = tape.pass(&key, &label, act);
     let run = || {
@@ -89,8 +88,7 @@ fn docker(tape: &Tape, args: &[String]) -> i32 {
         Err(_) => " < bytes".into(),
     };
     let raw = args.join(" ") + &told;
-    let (key, text) = tape.key("docker", &raw);
-    let label = format!("docker {}", text.replace('\n', " ; "));
+    let (key, label) = tape.key(&format!("docker {raw}"));
     let act = acts(&label);
     if !tape.setup.record {
         return match tape.turn(&key, &label, &raw, act) {
@@ -183,8 +181,7 @@ fn session(tape: &Tape, args: &[String]) -> i32 {
         let raw = format!("{} {where_to}", args.join(" "));
         let plain = question.replace(&mark, "{{MARK}}");
         let sql = plain.split("\n;\n\\echo").next().unwrap_or_default();
-        let (key, text) = tape.key(&where_to, sql);
-        let label = tape.key("", &format!("{where_to} | {}", text.replace('\n', " "))).1;
+        let (key, label) = tape.key(&format!("{where_to} | {sql}"));
         let act = acts(&label) || where_to.starts_with("sh ") && label.contains(" -f");
         match &mut talk {
             Some(talk) => {

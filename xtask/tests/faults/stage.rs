@@ -5,6 +5,7 @@
 use crate::support::process::{self, Outcome, tool};
 use crate::support::{Stand, note};
 use crate::tape::{Call, Fault, SETUP, Setup};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -17,9 +18,15 @@ pub const RID: &str = "rel_fault_cell";
 /// The longest that one call may take in a cell.
 const LONGEST_MS: &str = "3000";
 
+/// Names a directory in which recordings are kept, and found by the next run.
+const KEPT: &str = "XTASK_FAULTS_KEPT";
+
 /// Everything that cells need of the recordings.
+#[derive(Serialize, Deserialize)]
 pub struct Stage {
-    place: tempfile::TempDir,
+    #[serde(skip)]
+    _scratch: Option<tempfile::TempDir>,
+    place: PathBuf,
     bin: PathBuf,
     /// The path at which the recorded checkout lay, and its port.
     dir: String,
@@ -38,13 +45,17 @@ impl Stage {
     /// Releases on the real engine: one that smoke fails and that goes back, one that fails while the
     /// stand is fenced, one that fails before the stand is touched, one that passes.
     pub fn record() -> Stage {
-        let place = tempfile::Builder::new().prefix("ff-faults-").tempdir().unwrap();
-        let bin = place.path().join("bin");
-        std::fs::create_dir(&bin).unwrap();
-        std::fs::create_dir(place.path().join("tape")).unwrap();
-        for program in ["docker", "git", "pwsh"] {
-            std::os::unix::fs::symlink(std::env::current_exe().unwrap(), bin.join(program)).unwrap();
+        let kept = std::env::var_os(KEPT).map(PathBuf::from);
+        if let Some(bytes) = kept.as_ref().and_then(|dir| std::fs::read(dir.join("stage.json")).ok()) {
+            let stage: Stage = serde_json::from_slice(&bytes).unwrap();
+            stage.link();
+            return stage;
         }
+        let scratch = kept.is_none().then(|| tempfile::Builder::new().prefix("ff-faults-").tempdir().unwrap());
+        let place = kept.unwrap_or_else(|| scratch.as_ref().unwrap().path().into());
+        let bin = place.join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::create_dir(place.join("tape")).unwrap();
         let mut stand = Stand::new();
         for (key, value) in SETTINGS {
             stand.set(key, value);
@@ -61,7 +72,7 @@ impl Stage {
             let answer = stand.get(path).unwrap();
             answers.insert(path.to_string(), (answer.status, answer.json.to_string()));
         }
-        stand.version("bad-api-500");
+        stand.version("1");
         let dir = stand.repo.parent().unwrap();
         let stage = Stage {
             bin,
@@ -70,15 +81,26 @@ impl Stage {
             name: stand.repo.file_name().unwrap().to_string_lossy().into_owned(),
             answers,
             place,
+            _scratch: scratch,
         };
-        let base = stage.place.path().join("base").display().to_string();
+        stage.link();
+        let base = stage.place.join("base").display().to_string();
         tool("cp", &["-a", &stage.dir, &base], Path::new("/"), None);
         stage.tape(&stand, "rel_fault_build", 2_000_000, &["build api"], 20);
         stage.tape(&stand, "rel_fault_clone", 1_000_000, &["STRATEGY file_copy"], 20);
         stage.tape(&stand, "rel_fault_back", 0, &[], 30);
-        stand.version("good-v2");
         stage.tape(&stand, "rel_fault_pass", 3_000_000, &[], 0);
+        std::fs::write(stage.place.join("stage.json"), serde_json::to_vec(&stage).unwrap()).unwrap();
         stage
+    }
+
+    /// This binary under the names that it plays.
+    fn link(&self) {
+        for program in ["docker", "git", "pwsh"] {
+            let link = self.bin.join(program);
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(std::env::current_exe().unwrap(), link).unwrap();
+        }
     }
 
     fn tape(&self, stand: &Stand, rid: &str, first: u64, broken: &[&str], code: i32) {
@@ -86,7 +108,7 @@ impl Stage {
             .iter()
             .map(|word| Fault { key: (*word).into(), nth: 1, kind: crate::tape::Kind::Exit1 })
             .collect();
-        let state = self.place.path().join(format!("state-{rid}"));
+        let state = self.place.join(format!("state-{rid}"));
         std::fs::create_dir(&state).unwrap();
         let setup = Setup {
             record: true,
@@ -99,7 +121,11 @@ impl Stage {
         };
         let at = self.write(&setup, &state);
         let path = self.bin.display().to_string();
-        let env = [("PATH", path.as_str()), (SETUP, at.as_str())];
+        // The API of the version that goes back is answered for: real containers, and a smoke that fails.
+        let lane = Lane::open(self);
+        *lane.log.lock().unwrap() = (code == 30).then(|| state.join("log.jsonl"));
+        let api = format!("http://127.0.0.1:{}", if code == 30 { lane.port } else { self.port });
+        let env = [("PATH", path.as_str()), (SETUP, at.as_str()), ("API_BASE", api.as_str())];
         stand.run_with(&env, &["release", "--yes", "--rid", rid]).expect(code);
         note(format!("recorded {rid}: {} calls", calls(&state).len()));
     }
@@ -110,7 +136,7 @@ impl Stage {
             docker: real("docker"),
             git: real("git"),
             path: std::env::var("PATH").unwrap(),
-            tape: self.place.path().join("tape"),
+            tape: self.place.join("tape"),
             first: 0,
             state: state.into(),
             dir: String::new(),
@@ -129,8 +155,9 @@ impl Stage {
     /// One run of the program on a fresh copy, with these calls broken. `bad`: the API of the new
     /// version answers 500.
     pub fn cell(&self, lane: &Lane, number: usize, faults: &[Fault], bad: bool) -> Cell {
-        let dir = self.place.path().join(format!("cell-{number}"));
-        let base = self.place.path().join("base").display().to_string();
+        let dir = self.place.join(format!("cell-{number}"));
+        let _ = std::fs::remove_dir_all(&dir);
+        let base = self.place.join("base").display().to_string();
         tool("cp", &["-a", &base, &dir.display().to_string()], Path::new("/"), None);
         let repo = dir.join(&self.name);
         let here = dir.display().to_string();
@@ -167,7 +194,7 @@ impl Stage {
 
     /// The last known good release of the base.
     pub fn good(&self) -> String {
-        let file = self.place.path().join("base").join(&self.name).join("ops/_local/lkg/last_known_good.json");
+        let file = self.place.join("base").join(&self.name).join("ops/_local/lkg/last_known_good.json");
         std::fs::read_to_string(file).unwrap()
     }
 }

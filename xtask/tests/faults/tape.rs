@@ -73,7 +73,8 @@ pub struct Call {
 struct State {
     counts: BTreeMap<String, u32>,
     served: BTreeMap<String, u64>,
-    at: u64,
+    /// How far each part of the world is: containers, databases, shells.
+    at: BTreeMap<char, u64>,
     next: u64,
     frozen: bool,
     id: String,
@@ -91,6 +92,8 @@ pub struct Tape {
     pub setup: Setup,
     port: Regex,
     id: Regex,
+    /// The random tail of an archive's name in the container.
+    archive: Regex,
 }
 
 /// What a player does about a call.
@@ -107,6 +110,7 @@ impl Tape {
         Tape {
             port: Regex::new(&format!("(^|[^0-9A-Za-z]){}($|[^0-9A-Za-z])", setup.port)).unwrap(),
             id: Regex::new(&format!("[0-9]{{8}}t[0-9]{{6}}_{tail}")).unwrap(),
+            archive: Regex::new(r"\{\{ID\}\}_[0-9a-f]{6}\b").unwrap(),
             setup,
         }
     }
@@ -117,7 +121,8 @@ impl Tape {
         for _ in 0..2 {
             text = self.port.replace_all(&text, "${1}{{PORT}}${2}").into_owned();
         }
-        self.id.replace_all(&text, "{{ID}}").into_owned()
+        let text = self.id.replace_all(&text, "{{ID}}").into_owned();
+        self.archive.replace_all(&text, "{{ID}}_N").into_owned()
     }
 
     fn unfold(&self, text: &str, id: &str) -> String {
@@ -127,11 +132,11 @@ impl Tape {
             .replace("{{ID}}", id)
     }
 
-    /// The key of a call, its label, and its question with run-specific words as marks.
-    pub fn key(&self, program: &str, question: &str) -> (String, String) {
+    /// The key of a call, and its label: what is asked, with run-specific words as marks.
+    pub fn key(&self, question: &str) -> (String, String) {
         let timeouts = Regex::new(r#""timeout":[0-9.]+"#).unwrap();
-        let text = timeouts.replace_all(&self.fold(question), "\"timeout\":N").into_owned();
-        (sha256(format!("{program} {text}").as_bytes())[..16].to_string(), text)
+        let label = timeouts.replace_all(&self.fold(question), "\"timeout\":N").replace('\n', " ");
+        (sha256(label.as_bytes())[..16].to_string(), label)
     }
 
     fn locked<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -194,17 +199,17 @@ impl Tape {
             std::fs::write(place.with_extension("asked"), label).unwrap();
             let index = self.setup.tape.join("index");
             let mut index = OpenOptions::new().append(true).create(true).open(index).unwrap();
-            writeln!(index, "{seq} {key} {}", u8::from(act)).unwrap();
+            writeln!(index, "{seq} {key} {} {}", u8::from(act), part(label)).unwrap();
         });
     }
 
-    fn index(&self) -> Vec<(u64, String, bool)> {
+    fn index(&self) -> Vec<(u64, String, bool, char)> {
         let text = std::fs::read_to_string(self.setup.tape.join("index")).unwrap();
         let mut all: Vec<_> = text
             .lines()
             .map(|l| {
                 let words: Vec<&str> = l.split(' ').collect();
-                (words[0].parse().unwrap(), words[1].to_string(), words[2] == "1")
+                (words[0].parse().unwrap(), words[1].to_string(), words[2] == "1", words[3].chars().next().unwrap())
             })
             .collect();
         all.sort();
@@ -219,17 +224,20 @@ impl Tape {
             let (nth, fault) = self.count(state, key);
             let mine: Vec<u64> = index.iter().filter(|e| e.1 == key).map(|e| e.0).collect();
             let last = state.served.get(key).copied();
-            let next_act = index.iter().find(|e| e.2 && e.0 > state.at).map_or(u64::MAX, |e| e.0);
-            let after = last.map_or(state.at, |l| l.max(state.at));
+            let at = state.at.get(&part(label)).copied().unwrap_or(0);
+            let acted = index.iter().find(|e| e.2 && e.3 == part(label) && e.0 > at);
+            let next_act = acted.map_or(u64::MAX, |e| e.0);
+            let after = last.map_or(at, |l| l.max(at));
             let fresh = mine.iter().copied().find(|s| *s > after);
-            let inside = |s: &u64| *s > state.at && *s < next_act;
+            let inside = |s: &u64| *s > at && *s < next_act;
             let picked = if act {
-                fresh.or(last).or(mine.last().copied())
+                // Acts side by side come in any order: the next one of the same, wherever the world is.
+                mine.iter().copied().find(|s| last.is_none_or(|l| *s > l)).or(last)
             } else {
                 fresh
                     .filter(inside)
                     .or(last.filter(inside))
-                    .or(if last.is_some_and(|l| l > state.at) { last } else { fresh })
+                    .or(if last.is_some_and(|l| l > at) { last } else { fresh })
                     .or(last)
                     .or(mine.last().copied())
             };
@@ -255,7 +263,7 @@ impl Tape {
             state.frozen |= lie;
             state.served.insert(key.into(), seq);
             if act && !lie {
-                state.at = state.at.max(seq);
+                state.at.insert(part(label), at.max(seq));
             }
             let answer = self.read(seq, &state.id);
             match fault {
@@ -276,6 +284,15 @@ impl Tape {
         };
         let exit = String::from_utf8(read("exit")).unwrap().parse().unwrap();
         Answer { out: live(read("out")), err: live(read("err")), exit }
+    }
+}
+
+/// The part of the world that a call is about: what is done in one moves no other on.
+fn part(label: &str) -> char {
+    match label {
+        l if l.starts_with("psql ") || l.contains("PGAPPNAME") => 'd',
+        l if l.starts_with("sh ") => 's',
+        _ => 'c',
     }
 }
 
