@@ -22,7 +22,10 @@ pub struct Scan {
 
 /// Scans tracked changes since the last known good release and untracked files.
 pub fn run(ctx: &Ctx<'_>, stand: &Stand, last: Option<&LastKnownGood>, dirt: &Dirt) -> Result<Scan> {
-    let base = last.map(|l| l.commit.as_str()).filter(|c| stand.has_object(c).unwrap_or(false));
+    let base = match last {
+        Some(l) if stand.has_object(&l.commit)? => Some(l.commit.as_str()),
+        _ => None,
+    };
     let mut files = stand.changed_since(base)?;
     let tracked = files.len();
     files.extend(dirt.untracked.iter().cloned());

@@ -22,8 +22,13 @@ pub fn resolve(stand: &Stand, commit: &str, patterns: &[String]) -> Result<Vec<S
     for pattern in patterns {
         for path in expand(&files, pattern)? {
             if path.ends_with(".txt") {
-                let suite = stand.blob(commit, &path)?.unwrap_or_default();
-                for entry in entries(&String::from_utf8_lossy(&suite)) {
+                let suite =
+                    stand.blob(commit, &path)?.ok_or_else(|| missing(&path, "git has no such blob"))?;
+                let entries = entries(&String::from_utf8_lossy(&suite));
+                if entries.is_empty() {
+                    return Err(missing(&path, "the suite names no file: it would prove nothing").into());
+                }
+                for entry in entries {
                     if !files.contains(&entry) {
                         return Err(missing(&entry, &format!("suite {path} names it")).into());
                     }

@@ -46,8 +46,20 @@ fn real(tape: &Tape, program: &str, args: &[String]) -> Command {
 /// Words that say that a call changes something.
 fn acts(words: &str) -> bool {
     const DOCKER: [&str; 14] = [
-        " up -d", " build", " stop ", " tag ", " start ", " image rm", " pg_restore -U", " cat >", " COPY ",
-        " RENAME ", " DEL ", "worktree ", "update-ref", "commit-tree",
+        " up -d",
+        " build",
+        " stop ",
+        " tag ",
+        " start ",
+        " image rm",
+        " pg_restore -U",
+        " cat >",
+        " COPY ",
+        " RENAME ",
+        " DEL ",
+        "worktree ",
+        "update-ref",
+        "commit-tree",
     ];
     const SQL: [&str; 3] = ["| ALTER ", "| CREATE ", "| DROP "];
     DOCKER.iter().chain(&SQL).any(|w| words.contains(w)) && !words.contains(" -l /")

@@ -51,7 +51,8 @@ impl Stage {
             stage.link();
             return stage;
         }
-        let scratch = kept.is_none().then(|| tempfile::Builder::new().prefix("ff-faults-").tempdir().unwrap());
+        let scratch =
+            kept.is_none().then(|| tempfile::Builder::new().prefix("ff-faults-").tempdir().unwrap());
         let place = kept.unwrap_or_else(|| scratch.as_ref().unwrap().path().into());
         let bin = place.join("bin");
         std::fs::create_dir_all(&bin).unwrap();

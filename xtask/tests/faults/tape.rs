@@ -209,7 +209,12 @@ impl Tape {
             .lines()
             .map(|l| {
                 let words: Vec<&str> = l.split(' ').collect();
-                (words[0].parse().unwrap(), words[1].to_string(), words[2] == "1", words[3].chars().next().unwrap())
+                (
+                    words[0].parse().unwrap(),
+                    words[1].to_string(),
+                    words[2] == "1",
+                    words[3].chars().next().unwrap(),
+                )
             })
             .collect();
         all.sort();
