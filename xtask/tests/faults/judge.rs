@@ -39,12 +39,14 @@ pub const HARMLESS: &[(Phase, &str, &str)] = &[
     (Phase::Before, "foxproflow-demo-base", "the base image's id for the plan; it is not released"),
     (Phase::Before, "FF_PROBE", "the baseline, which is never a refusal, and which tasks were active"),
     (Phase::Before, "df -Pk", "free space for the records; R0 asks again, and fails when it gets no answer"),
+    (Phase::Before, "exec 'true'", "only opens the shell; what is run in it afterwards is judged"),
     (Phase::Changed, "CHECKPOINT", "makes the clone quicker; nothing depends on it"),
     (
         Phase::Changed,
         "SET application_name",
         "tells the one who waits how far this is; the lock holds without it",
     ),
+    (Phase::Changed, "FF_PROBE", "asked again until all is good or the time for it is up"),
     (Phase::Changed, "docker logs", "a portrait for the evidence"),
     (Phase::Changed, "foxproflow__pre_{{ID}}", "the sums of the clone: without them a rollback tells less"),
 ];

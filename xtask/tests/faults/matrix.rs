@@ -122,9 +122,12 @@ fn plans(good: &[Call], back: &[Call]) -> Vec<Plan> {
     plans
 }
 
+/// How often each outcome came, by the way of breaking.
+type Row = BTreeMap<Kind, BTreeMap<String, usize>>;
+
 /// The results as the document has them.
 fn table(results: &[(&Plan, Found)]) -> String {
-    let mut rows: BTreeMap<(Phase, &str), BTreeMap<Kind, BTreeMap<String, usize>>> = BTreeMap::new();
+    let mut rows: BTreeMap<(Phase, &str), Row> = BTreeMap::new();
     for (plan, found) in results {
         let word = match found {
             Found::Holds(code) => code.to_string(),
