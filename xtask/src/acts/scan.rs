@@ -33,7 +33,10 @@ pub fn run(
     allow: &[Allowed],
 ) -> Result<Scan> {
     let repo = &ctx.config.repo;
-    let base = last.map(|l| l.commit.as_str()).filter(|c| stand.has_object(c).unwrap_or(false));
+    let base = match last {
+        Some(l) if stand.has_object(&l.commit)? => Some(l.commit.as_str()),
+        _ => None,
+    };
     let mut files = stand.changed_since(base)?;
     let tracked = files.len();
     files.extend(dirt.untracked.iter().cloned());

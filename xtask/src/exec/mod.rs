@@ -5,12 +5,14 @@
 
 mod interrupt;
 mod invocation;
+mod limit;
 mod pump;
 mod rawlog;
 mod session;
 
 pub use interrupt::{Interrupt, Kind};
 pub use invocation::{Invocation, SHORT};
+pub use limit::capped;
 pub use rawlog::RawLog;
 pub use session::Session;
 

@@ -51,7 +51,8 @@ pub(super) fn run(
     sink: Sink<'_>,
     number: Option<u32>,
 ) -> Result<(Ended, String)> {
-    let deadline = Instant::now() + invocation.timeout;
+    let limit = super::capped(invocation.timeout);
+    let deadline = Instant::now() + limit;
     let (to, from) = sync_channel(16);
     let mut open = 0;
     if let Some(out) = child.stdout().take() {
@@ -81,7 +82,7 @@ pub(super) fn run(
         }
         Ok(None) => {
             // Time is up, or the operator said stop.
-            let ended = if exec.stopped() { exec.stop_word() } else { Ended::TimedOut(invocation.timeout) };
+            let ended = if exec.stopped() { exec.stop_word() } else { Ended::TimedOut(limit) };
             end_group(&mut child, Duration::from_secs(2));
             (ended, None)
         }

@@ -40,7 +40,7 @@ impl Session {
 
     /// The lines up to, without, the line that equals `mark`.
     pub fn until(&mut self, mark: &str, limit: Duration) -> Result<Vec<String>> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + super::capped(limit);
         let mut lines = Vec::new();
         loop {
             let whole = self.rest.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
@@ -72,7 +72,7 @@ impl Session {
 
     /// Waits until a line of stderr equals `mark`; what came before it is kept for [`Session::take_stderr`].
     pub fn stderr_until(&mut self, mark: &str, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + super::capped(limit);
         loop {
             if let Some((before, after)) = self.stderr.split_once(&format!("{mark}\n")) {
                 self.stderr = format!("{before}{after}");

@@ -3,7 +3,7 @@
 
 use super::Stand;
 use crate::error::{Context, Fault, Lane, Result};
-use crate::exec::{Finished, Invocation};
+use crate::exec::{Ended, Finished, Invocation};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,7 +55,9 @@ impl Stand {
     pub fn head(&self) -> Result<String> {
         let finished = self.exec.run(&self.git(["rev-parse", "--verify", "HEAD^{commit}"]))?;
         if finished.ok() {
-            return Ok(finished.text().trim().to_string());
+            let commit = finished.text().trim().to_string();
+            let whole = matches!(commit.len(), 40 | 64) && commit.bytes().all(|b| b.is_ascii_hexdigit());
+            return if whole { Ok(commit) } else { Err(no_answer("rev-parse HEAD")) };
         }
         Err(Fault::refused(format!("{} is not a git checkout with a commit", self.repo.display()))
             .why(finished.stderr.trim())
@@ -67,6 +69,9 @@ impl Stand {
     /// The branch, or `(detached)`.
     pub fn branch(&self) -> Result<String> {
         let name = self.git_line(&["rev-parse", "--abbrev-ref", "HEAD"])?;
+        if name.is_empty() {
+            return Err(no_answer("rev-parse --abbrev-ref HEAD"));
+        }
         Ok(if name == "HEAD" { "(detached)".into() } else { name })
     }
 
@@ -77,6 +82,10 @@ impl Stand {
 
     pub fn dirt(&self) -> Result<Dirt> {
         let short = self.git_ok(&["status", "-sb", "--untracked-files=normal"])?.text();
+        if !short.starts_with("## ") {
+            // It names the branch even when nothing is dirty: without it nothing was looked at.
+            return Err(no_answer("status"));
+        }
         let text = self.git_ok(&["status", "--porcelain=v1", "-z", "--untracked-files=all"])?.text();
         // What is left when line ends do not count.
         let numbers =
@@ -121,7 +130,12 @@ impl Stand {
 
     /// Does this commit (or tree) exist here?
     pub fn has_object(&self, name: &str) -> Result<bool> {
-        Ok(self.exec.run(&self.git(["cat-file", "-e", name]))?.ok())
+        let finished = self.exec.run(&self.git(["cat-file", "-e", name]))?;
+        match finished.ended {
+            // 1: it does not exist; 128: this is no name of anything.
+            Ended::Exit(1 | 128) => Ok(false),
+            _ => finished.success(&format!("look for {name}"), Lane::A).map(|_| true),
+        }
     }
 
     /// Tracked files that differ between `base` and the working tree; all tracked ones without a base.
@@ -210,13 +224,25 @@ impl Stand {
     /// A file of a commit.
     pub fn blob(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>> {
         let finished = self.exec.run(&self.git(["cat-file", "blob", &format!("{commit}:{path}")]).quiet())?;
-        Ok(finished.ok().then_some(finished.stdout))
+        // 128: it is not there. Any other end: it could not be looked at.
+        if finished.ended == Ended::Exit(128) {
+            return Ok(None);
+        }
+        Ok(Some(finished.success(&format!("read {path} of {commit}"), Lane::A)?.stdout))
     }
 
     /// Files of a commit below a path.
     pub fn files_of(&self, commit: &str) -> Result<Vec<String>> {
         Ok(split_nul(&self.git_ok(&["ls-tree", "-r", "-z", "--name-only", commit])?.text()))
     }
+}
+
+/// A question that git ended well and did not answer.
+fn no_answer(what: &str) -> anyhow::Error {
+    Fault::new(format!("git {what} gave no answer"))
+        .why("it ended with 0 and did not say what it always says")
+        .lane(Lane::A)
+        .into()
 }
 
 /// The ref that pins a last known good commit.

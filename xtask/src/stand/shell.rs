@@ -33,6 +33,7 @@ impl Shell {
         argv: &[String],
         limit: Duration,
     ) -> Result<Finished> {
+        let limit = crate::exec::capped(limit);
         self.count += 1;
         let mark = format!("ff-shell-{}-{}", std::process::id(), self.count);
         let set: String = env.iter().map(|(k, v)| format!("{k}={} ", quoted(v))).collect();

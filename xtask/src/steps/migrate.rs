@@ -22,8 +22,13 @@ pub fn resolve(stand: &Stand, commit: &str, patterns: &[String]) -> Result<Vec<S
     for pattern in patterns {
         for path in expand(&files, pattern)? {
             if path.ends_with(".txt") {
-                let suite = stand.blob(commit, &path)?.unwrap_or_default();
-                for entry in entries(&String::from_utf8_lossy(&suite)) {
+                let suite =
+                    stand.blob(commit, &path)?.ok_or_else(|| missing(&path, "git has no such blob"))?;
+                let entries = entries(&String::from_utf8_lossy(&suite));
+                if entries.is_empty() {
+                    return Err(missing(&path, "the suite names no file: it would prove nothing").into());
+                }
+                for entry in entries {
                     if !files.contains(&entry) {
                         return Err(missing(&entry, &format!("suite {path} names it")).into());
                     }
@@ -109,8 +114,30 @@ pub fn stage(ctx: &Ctx<'_>, plan: &Plan, commit: &str) -> Result<()> {
         let script = format!("rm -rf {dir} && mkdir -m 755 {dir} && tar -xf - -C {dir}");
         let call = stand.inside(&pg.container, &[], &["sh", "-c", &script]).stdin(tar.stdout);
         stand.exec.run(&call)?.success("copy the SQL files into the database container", Lane::A)?;
+        as_planned(&stand, &pg.container, &dir, plan)?;
         Ok(((), json!({})))
     })
+}
+
+/// What lies there now is what the plan names, by content: a record of a file that was not the one that
+/// is applied would be a lie.
+fn as_planned(stand: &Stand, container: &str, dir: &str, plan: &Plan) -> Result<()> {
+    let planned: Vec<&SqlSource> = plan.migrations.iter().chain(&plan.verify).collect();
+    let names: Vec<&str> = planned.iter().map(|f| f.path.as_str()).collect();
+    let script = format!("cd {dir} && xargs -0 sha256sum");
+    let call = stand.inside(container, &[], &["sh", "-c", &script]).stdin(names.join("\0"));
+    let text = stand.exec.run(&call)?.success("read the copied SQL files back", Lane::A)?.text();
+    // A name with a backslash or a line break is escaped there, and the line begins with a backslash.
+    let hashes: Vec<&str> =
+        text.lines().map(|l| l.trim_start_matches('\\')).filter_map(|l| l.get(..64)).collect();
+    let other = planned.iter().enumerate().find(|(n, f)| hashes.get(*n) != Some(&f.sha256.as_str()));
+    match other {
+        None => Ok(()),
+        Some((_, file)) => Err(Fault::new(format!("{} is not what was planned", file.path))
+            .why("the copy in the database container has another sha256")
+            .lane(Lane::A)
+            .into()),
+    }
 }
 
 /// A shell in the database container, opened before the stop: files then cost what they cost.

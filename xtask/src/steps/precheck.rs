@@ -102,7 +102,10 @@ fn charter(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Charter> {
     let name = worktree.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     // In a linked worktree `.git` is a file, and the directory's name is the lane.
     let linked = worktree.join(".git").is_file();
-    let base = given.last.map(|l| l.commit.as_str()).filter(|c| stand.has_object(c).unwrap_or(false));
+    let base = match given.last {
+        Some(l) if stand.has_object(&l.commit)? => Some(l.commit.as_str()),
+        _ => None,
+    };
     let mut devtasks = devtasks(&stand.subjects(base)?);
     for task in given.devtasks {
         if !devtasks.contains(task) {

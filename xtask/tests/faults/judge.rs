@@ -1,0 +1,170 @@
+//! What must hold of every cell, whatever was broken in it: the exit code fits
+//! how far the release was, the evidence says the same and verifies, nothing
+//! became the last known good, nothing hangs, nothing lives on.
+
+use crate::stage::{Cell, Stage};
+use crate::support::poll;
+use crate::tape::{Fault, Kind, SETUP};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How far a release is when a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Until the application is stopped.
+    Before,
+    /// From the stop to the last good check.
+    Changed,
+    /// After a release that passed: housekeeping, the last known good.
+    After,
+    /// The way back.
+    Back,
+}
+
+/// Calls that may end badly and the release still pass: when, a word of the label, and why.
+pub const HARMLESS: &[(Phase, &str, &str)] = &[
+    (Phase::Before, "git --version", "a version for the records; the summary says that it is not known"),
+    (
+        Phase::Before,
+        "docker compose version",
+        "a version for the records; the summary says that it is not known",
+    ),
+    (Phase::Before, "pg_isready", "asked again until the server answers"),
+    (Phase::Before, "psql postgres | SELECT 1", "opening a session; asked again until the server answers"),
+    (
+        Phase::Before,
+        "SET application_name",
+        "tells the one who waits how far this is; the lock holds without it",
+    ),
+    (Phase::Before, "foxproflow-demo-base", "the base image's id for the plan; it is not released"),
+    (
+        Phase::Before,
+        "celery.app.utils",
+        "the baseline, which is never a refusal, and which tasks were active",
+    ),
+    (Phase::Before, "df -Pk", "free space for the records; R0 asks again, and fails when it gets no answer"),
+    (Phase::Before, "exec 'true'", "only opens the shell; what is run in it afterwards is judged"),
+    (Phase::Changed, "CHECKPOINT", "makes the clone quicker; nothing depends on it"),
+    (
+        Phase::Changed,
+        "SET application_name",
+        "tells the one who waits how far this is; the lock holds without it",
+    ),
+    (Phase::Changed, "celery.app.utils", "asked again until all is good or the time for it is up"),
+    (Phase::Changed, "docker logs", "a portrait for the evidence"),
+    (Phase::Changed, "foxproflow__pre_{{ID}}", "the sums of the clone: without them a rollback tells less"),
+];
+
+/// What a cell came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The invariants hold; with the exit code.
+    Holds(i32),
+    /// The call was not made again, or not that often.
+    NotReached,
+    /// A lie that nothing which is asked later could show.
+    NotSeen,
+    /// An answer that was wrong and ended well, taken as it was: the release passed.
+    Believed,
+    /// The fault led to calls that no release of the recordings makes; the invariants hold.
+    OffTape(i32),
+    Wrong(Vec<String>),
+}
+
+pub fn judge(stage: &Stage, phase: Phase, label: &str, fault: &Fault, cell: &Cell) -> Found {
+    let Some(hit) = cell.calls.iter().find(|c| c.fault.is_some()) else { return Found::NotReached };
+    let code = cell.outcome.code;
+    let mut wrong = Vec::new();
+    let passed = code == 0;
+    let mut believed = false;
+    if passed && phase != Phase::After {
+        let stale = cell.calls.iter().any(|c| c.stale);
+        let hard = [Kind::Exit1, Kind::Killed, Kind::Hangs].contains(&fault.kind);
+        // git's own word for a commit that is not here: nothing tells it from a git that is broken.
+        let not_here = fault.kind == Kind::Exit1 && label.starts_with("git cat-file -e ");
+        if not_here || HARMLESS.iter().any(|(when, word, _)| *when == phase && label.contains(word)) {
+            // Said in the list, with its reason.
+        } else if fault.kind == Kind::Lie && (hit.act && !stale) {
+            return Found::NotSeen;
+        } else if !hard {
+            believed = true;
+        } else {
+            wrong.push("PASS".into());
+        }
+    }
+    let allowed: &[i32] = match phase {
+        Phase::Before => &[0, 2, 10, 11, 20],
+        Phase::Changed => &[0, 20, 30, 40],
+        Phase::After => &[0, 50],
+        Phase::Back => &[30, 40],
+    };
+    if !allowed.contains(&code) {
+        wrong.push(format!("exit {code}"));
+    }
+    evidence(cell, code, &mut wrong);
+    let good = cell.repo.join("ops/_local/lkg/last_known_good.json");
+    let same = std::fs::read_to_string(good).unwrap_or_default() == stage.good();
+    if !passed && !same {
+        wrong.push("another last known good".into());
+    }
+    if cell.took > Duration::from_secs(90) {
+        wrong.push(format!("took {} s", cell.took.as_secs()));
+    }
+    if poll(Duration::from_secs(4), || living(&cell.setup).is_empty().then_some(())).is_none() {
+        wrong.push(format!("processes live on: {:?}", living(&cell.setup)));
+    }
+    match () {
+        () if !wrong.is_empty() => Found::Wrong(wrong),
+        () if believed => Found::Believed,
+        () if cell.calls.iter().any(|c| c.unknown) => Found::OffTape(code),
+        () => Found::Holds(code),
+    }
+}
+
+fn evidence(cell: &Cell, code: i32, wrong: &mut Vec<String>) {
+    let Some(dir) = &cell.outcome.dir else {
+        if ![2, 10, 11, 20].contains(&code) {
+            wrong.push("no evidence".into());
+        }
+        return;
+    };
+    let text = std::fs::read_to_string(dir.join("summary.json")).unwrap_or_default();
+    let summary: Value = serde_json::from_str(&text).unwrap_or_default();
+    if code != 50 && summary["exit_code"] != code {
+        wrong.push(format!("summary.json says exit {}", summary["exit_code"]));
+    }
+    let state = summary["state_left"].as_str().unwrap_or_default();
+    let fits = match code {
+        0 => state == "the new version runs",
+        10 | 11 => state == "unchanged",
+        20 => state == "unchanged" || state.starts_with("as before"),
+        30 => state.starts_with("the previous version runs"),
+        40 => state.starts_with("needs a person"),
+        _ => true,
+    };
+    if !fits {
+        wrong.push(format!("exit {code}, state_left `{state}`"));
+    }
+    if code != 50 {
+        match xtask::evidence::verify(dir, Some(&cell.repo), xtask::report::render) {
+            Ok(found) if found.ok() => {}
+            Ok(found) => wrong.push(format!("evidence verify: {}", found.problems.join("; "))),
+            Err(error) => wrong.push(format!("evidence verify: {error:#}")),
+        }
+    }
+}
+
+/// Processes that carry the cell's own mark.
+fn living(setup: &str) -> Vec<String> {
+    let mark = format!("{SETUP}={setup}");
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter(|p| {
+        let env = std::fs::read(p.path().join("environ")).unwrap_or_default();
+        env.split(|b| *b == 0).any(|pair| pair == mark.as_bytes())
+    })
+    .map(|p| {
+        let words = std::fs::read(p.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).replace('\0', " ").chars().take(120).collect()
+    })
+    .collect()
+}

@@ -1,0 +1,179 @@
+//! The matrix: made of the calls that a release which passes and one which
+//! goes back were seen to make, so that a new call is in it by itself.
+
+use crate::judge::{Found, Phase, judge};
+use crate::stage::{Cell, Lane, Stage};
+use crate::support::note;
+use crate::tape::{Call, Fault, KINDS, Kind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// A document of the last run is written to the file that this names.
+const WRITE: &str = "XTASK_FAULTS_WRITE";
+/// Only calls whose label has this word.
+const ONLY: &str = "XTASK_FAULTS_ONLY";
+/// `all`: every way for every call; else one of the seven for each, turn by turn.
+const EXTENT: &str = "XTASK_FAULTS";
+/// Cells at once: most of their time they wait.
+const LANES: usize = 6;
+
+/// A cell to be tried.
+struct Plan {
+    phase: Phase,
+    label: String,
+    fault: Fault,
+}
+
+pub fn run() {
+    let stage = Stage::record();
+    let lane = Lane::open(&stage);
+    let good = stage.cell(&lane, 0, &[], false);
+    control(&good, 0);
+    let back = stage.cell(&lane, 1, &[], true);
+    control(&back, 30);
+    let plans = plans(&good.calls, &back.calls);
+    note(format!("{} cells", plans.len()));
+    let begun = Instant::now();
+    let results = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                let lane = Lane::open(&stage);
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    let Some(plan) = plans.get(number) else { return };
+                    let fault = std::slice::from_ref(&plan.fault);
+                    let cell = stage.cell(&lane, number + 2, fault, plan.phase == Phase::Back);
+                    let found = judge(&stage, plan.phase, &plan.label, &plan.fault, &cell);
+                    if let Found::Wrong(wrong) = &found {
+                        let what = wrong.join("; ");
+                        note(format!(
+                            "WRONG {:?} {:?} {}\n    {what}",
+                            plan.phase, plan.fault.kind, plan.label
+                        ));
+                    }
+                    if matches!(found, Found::Wrong(_)) {
+                        note(format!("    in {}{}", cell.dir.display(), cell.outcome.at()));
+                    } else {
+                        let _ = std::fs::remove_dir_all(&cell.dir);
+                    }
+                    results.lock().unwrap().push((number, found));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap();
+    results.sort_by_key(|(number, _)| *number);
+    let results: Vec<(&Plan, Found)> = results.into_iter().map(|(n, found)| (&plans[n], found)).collect();
+    note(format!("{} cells in {} s", results.len(), begun.elapsed().as_secs()));
+    let table = table(&results);
+    println!("{table}");
+    if let Some(file) = std::env::var_os(WRITE) {
+        std::fs::write(file, &table).unwrap();
+    }
+    for (plan, _) in results.iter().filter(|(_, f)| *f == Found::Believed) {
+        note(format!("believed: {:?} {:?} {:.150}", plan.phase, plan.fault.kind, plan.label));
+    }
+    let wrong = results.iter().filter(|(_, f)| matches!(f, Found::Wrong(_))).count();
+    assert_eq!(wrong, 0, "{wrong} cells of {} do not hold: said above", results.len());
+}
+
+/// Without a fault the player gives what the real programs gave.
+fn control(cell: &Cell, code: i32) {
+    let unknown: Vec<&str> = cell.calls.iter().filter(|c| c.unknown).map(|c| c.label.as_str()).collect();
+    assert!(unknown.is_empty(), "no recording has these calls: {unknown:#?}{}", cell.outcome.at());
+    assert_eq!(cell.outcome.code, code, "nothing was broken{}", cell.outcome.at());
+}
+
+/// Every call once for each phase in which it is made, broken in every way.
+fn plans(good: &[Call], back: &[Call]) -> Vec<Plan> {
+    let only = std::env::var(ONLY).unwrap_or_default();
+    let all = std::env::var(EXTENT).is_ok_and(|extent| extent == "all");
+    let mut seen = BTreeSet::new();
+    let mut plans = Vec::new();
+    let stops = |c: &Call| c.label.contains(" stop -t ");
+    let mut of = |calls: &[Call], from: Phase, wanted: &[Phase]| {
+        let mut phase = from;
+        for call in calls {
+            if stops(call) && phase == Phase::Before {
+                phase = Phase::Changed;
+            } else if call.label.contains("ffxlock") && call.label.contains(" rollback ") {
+                phase = Phase::Back;
+            } else if phase == Phase::Changed && call.label.contains("rm -rf /tmp/ffx_") {
+                phase = Phase::After;
+            }
+            if wanted.contains(&phase) && call.label.contains(&only) && seen.insert((phase, call.key.clone()))
+            {
+                let turn = KINDS[seen.len() % KINDS.len()];
+                for kind in KINDS.into_iter().filter(|k| all || *k == turn) {
+                    let fault = Fault { key: call.key.clone(), nth: call.nth, kind };
+                    plans.push(Plan { phase, label: call.label.clone(), fault });
+                }
+            }
+        }
+    };
+    of(good, Phase::Before, &[Phase::Before, Phase::Changed, Phase::After]);
+    of(back, Phase::Before, &[Phase::Back]);
+    // What is done while the stand is changed is tried first.
+    plans.sort_by_key(|plan| plan.phase == Phase::Before);
+    plans
+}
+
+/// How often each outcome came, by the way of breaking.
+type Row = BTreeMap<Kind, BTreeMap<String, usize>>;
+
+/// The results as the document has them.
+fn table(results: &[(&Plan, Found)]) -> String {
+    let mut rows: BTreeMap<(Phase, &str), Row> = BTreeMap::new();
+    for (plan, found) in results {
+        let word = match found {
+            Found::Holds(code) => code.to_string(),
+            Found::NotReached => "not reached".into(),
+            Found::NotSeen => "not seen".into(),
+            Found::Believed => "believed".into(),
+            Found::OffTape(code) => format!("{code} off tape"),
+            Found::Wrong(_) => "WRONG".into(),
+        };
+        let row = rows.entry((plan.phase, class(&plan.label))).or_default();
+        *row.entry(plan.fault.kind).or_default().entry(word).or_default() += 1;
+    }
+    let mut text =
+        String::from("| when | what | exit 1 | killed | hangs | empty | garbage | a lie | half |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|---|\n");
+    for ((phase, class), row) in rows {
+        text.push_str(&format!("| {phase:?} | {class} |"));
+        for kind in KINDS {
+            let words = row.get(&kind).into_iter().flatten();
+            let words: Vec<String> = words.map(|(word, n)| format!("{word} x{n}")).collect();
+            text.push_str(&format!(" {} |", words.join(", ")));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The program that a call is about.
+fn class(label: &str) -> &'static str {
+    const CLASSES: [(&str, &str); 12] = [
+        ("git ", "git"),
+        ("psql ", "a statement in a psql session"),
+        ("sh ", "a command in a shell session"),
+        ("docker compose", "docker compose"),
+        ("pg_dumpall", "pg_dumpall"),
+        ("pg_dump ", "pg_dump"),
+        ("pg_restore", "pg_restore"),
+        ("redis-cli", "redis-cli"),
+        ("FF_PROBE", "the worker's probe"),
+        ("docker exec", "another docker exec"),
+        ("docker image", "docker image"),
+        ("docker ", "docker"),
+    ];
+    let of = |word: &str| match word {
+        "git " | "psql " | "sh " => label.starts_with(word),
+        _ => label.contains(word),
+    };
+    CLASSES.iter().find(|(word, _)| of(word)).map_or("another", |(_, class)| class)
+}

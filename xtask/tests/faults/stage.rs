@@ -1,0 +1,265 @@
+//! Makes the recordings on a real stand, and runs the program on a copy of the
+//! checkout as it was then, with the player in place of docker and git.
+#![allow(clippy::disallowed_methods)]
+
+use crate::support::process::{self, Outcome, tool};
+use crate::support::{Stand, note};
+use crate::tape::{Call, Fault, SETUP, Setup};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+pub const RID: &str = "rel_fault_cell";
+
+/// The longest that one call may take in a cell.
+const LONGEST_MS: &str = "3000";
+
+/// Names a directory in which recordings are kept, and found by the next run.
+const KEPT: &str = "XTASK_FAULTS_KEPT";
+
+/// Everything that cells need of the recordings.
+#[derive(Serialize, Deserialize)]
+pub struct Stage {
+    #[serde(skip)]
+    _scratch: Option<tempfile::TempDir>,
+    place: PathBuf,
+    bin: PathBuf,
+    /// The path at which the recorded checkout lay, and its port.
+    dir: String,
+    port: u16,
+    name: String,
+    answers: BTreeMap<String, (u16, String)>,
+}
+
+fn real(program: &str) -> String {
+    let path = std::env::var("PATH").unwrap();
+    let found = path.split(':').map(|d| Path::new(d).join(program)).find(|p| p.exists());
+    found.unwrap_or_else(|| panic!("{program} is not on the PATH")).display().to_string()
+}
+
+impl Stage {
+    /// Releases on the real engine: one that smoke fails and that goes back, one that fails while the
+    /// stand is fenced, one that fails before the stand is touched, one that passes.
+    pub fn record() -> Stage {
+        let kept = std::env::var_os(KEPT).map(PathBuf::from);
+        if let Some(bytes) = kept.as_ref().and_then(|dir| std::fs::read(dir.join("stage.json")).ok()) {
+            let stage: Stage = serde_json::from_slice(&bytes).unwrap();
+            stage.link();
+            return stage;
+        }
+        let scratch =
+            kept.is_none().then(|| tempfile::Builder::new().prefix("ff-faults-").tempdir().unwrap());
+        let place = kept.unwrap_or_else(|| scratch.as_ref().unwrap().path().into());
+        let bin = place.join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::create_dir(place.join("tape")).unwrap();
+        let mut stand = Stand::new();
+        for (key, value) in SETTINGS {
+            stand.set(key, value);
+        }
+        stand.set("FF_SMOKE_TIMEOUT_S", "20");
+        stand.run(&["release", "--yes", "--rid", "rel_fault_base"]).expect(0);
+        let mut answers = BTreeMap::new();
+        for path in [
+            "/health",
+            "/health/extended",
+            "/api/crm/smoke/ping",
+            "/api/devfactory/orders/recent?limit=1&include_result=0",
+        ] {
+            let answer = stand.get(path).unwrap();
+            answers.insert(path.to_string(), (answer.status, answer.json.to_string()));
+        }
+        stand.version("1");
+        let dir = stand.repo.parent().unwrap();
+        let stage = Stage {
+            bin,
+            dir: dir.display().to_string(),
+            port: stand.sample.port,
+            name: stand.repo.file_name().unwrap().to_string_lossy().into_owned(),
+            answers,
+            place,
+            _scratch: scratch,
+        };
+        stage.link();
+        let base = stage.place.join("base").display().to_string();
+        tool("cp", &["-a", &stage.dir, &base], Path::new("/"), None);
+        stage.tape(&stand, "rel_fault_build", 2_000_000, &["build api"], 20);
+        stage.tape(&stand, "rel_fault_clone", 1_000_000, &["STRATEGY file_copy"], 20);
+        stage.tape(&stand, "rel_fault_back", 0, &[], 30);
+        stage.tape(&stand, "rel_fault_pass", 3_000_000, &[], 0);
+        std::fs::write(stage.place.join("stage.json"), serde_json::to_vec(&stage).unwrap()).unwrap();
+        stage
+    }
+
+    /// This binary under the names that it plays.
+    fn link(&self) {
+        for program in ["docker", "git", "pwsh"] {
+            let link = self.bin.join(program);
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(std::env::current_exe().unwrap(), link).unwrap();
+        }
+    }
+
+    fn tape(&self, stand: &Stand, rid: &str, first: u64, broken: &[&str], code: i32) {
+        let faults = broken
+            .iter()
+            .map(|word| Fault { key: (*word).into(), nth: 1, kind: crate::tape::Kind::Exit1 })
+            .collect();
+        let state = self.place.join(format!("state-{rid}"));
+        std::fs::create_dir(&state).unwrap();
+        let setup = Setup {
+            record: true,
+            faults,
+            first,
+            rid: rid.into(),
+            dir: self.dir.clone(),
+            port: self.port,
+            ..self.setup(&state)
+        };
+        let at = self.write(&setup, &state);
+        let path = self.bin.display().to_string();
+        // The API of the version that goes back is answered for: real containers, and a smoke that fails.
+        let lane = Lane::open(self);
+        *lane.log.lock().unwrap() = (code == 30).then(|| state.join("log.jsonl"));
+        let api = format!("http://127.0.0.1:{}", if code == 30 { lane.port } else { self.port });
+        let env = [("PATH", path.as_str()), (SETUP, at.as_str()), ("API_BASE", api.as_str())];
+        stand.run_with(&env, &["release", "--yes", "--rid", rid]).expect(code);
+        note(format!("recorded {rid}: {} calls", calls(&state).len()));
+    }
+
+    fn setup(&self, state: &Path) -> Setup {
+        Setup {
+            record: false,
+            docker: real("docker"),
+            git: real("git"),
+            path: std::env::var("PATH").unwrap(),
+            tape: self.place.join("tape"),
+            first: 0,
+            state: state.into(),
+            dir: String::new(),
+            port: 0,
+            rid: RID.into(),
+            faults: Vec::new(),
+        }
+    }
+
+    fn write(&self, setup: &Setup, state: &Path) -> String {
+        let at = state.join("setup.json");
+        std::fs::write(&at, serde_json::to_vec(setup).unwrap()).unwrap();
+        at.display().to_string()
+    }
+
+    /// One run of the program on a fresh copy, with these calls broken. `bad`: the API of the new
+    /// version answers 500.
+    pub fn cell(&self, lane: &Lane, number: usize, faults: &[Fault], bad: bool) -> Cell {
+        let dir = self.place.join(format!("cell-{number}"));
+        let _ = std::fs::remove_dir_all(&dir);
+        let base = self.place.join("base").display().to_string();
+        tool("cp", &["-a", &base, &dir.display().to_string()], Path::new("/"), None);
+        let repo = dir.join(&self.name);
+        let here = dir.display().to_string();
+        let own = walkdir::WalkDir::new(repo.join("ops/_local/lkg")).into_iter().flatten();
+        let own = own.filter(|e| e.file_type().is_file()).map(|e| e.path().to_path_buf());
+        for file in own.chain([repo.join(".env"), repo.join(".env.docker")]) {
+            if let Ok(text) = std::fs::read_to_string(&file) {
+                let text = text.replace(&self.dir, &here);
+                let text = text.replace(&self.port.to_string(), &lane.port.to_string());
+                std::fs::write(&file, text).unwrap();
+            }
+        }
+        let state = dir.join("state");
+        std::fs::create_dir(&state).unwrap();
+        let setup = Setup { dir: here, port: lane.port, faults: faults.to_vec(), ..self.setup(&state) };
+        let at = self.write(&setup, &state);
+        *lane.log.lock().unwrap() = bad.then(|| state.join("log.jsonl"));
+        let mut command = process::program(crate::support::stand::XTASK, &["--repo"]);
+        command.arg(&repo).args(["release", "--yes", "--rid", RID]).current_dir("/");
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("FF_") || name.starts_with("COMPOSE_") || name == "API_BASE" {
+                command.env_remove(name);
+            }
+        }
+        command.envs(SETTINGS).env("PATH", &self.bin).env(SETUP, &at).env("TMPDIR", dir.join("tmp"));
+        command.env("XTASK_LONGEST_CALL_MS", LONGEST_MS);
+        let start = Instant::now();
+        let mut outcome = process::start(command, "xtask release", None, Duration::from_secs(120)).wait();
+        let run = repo.join(crate::support::stand::EVIDENCE).join(RID);
+        outcome.dir = run.exists().then_some(run);
+        Cell { calls: calls(&state), took: start.elapsed(), outcome, repo, dir, setup: at }
+    }
+
+    /// The last known good release of the base.
+    pub fn good(&self) -> String {
+        let file = self.place.join("base").join(&self.name).join("ops/_local/lkg/last_known_good.json");
+        std::fs::read_to_string(file).unwrap()
+    }
+}
+
+/// Short waits: nothing that is played takes time.
+const SETTINGS: [(&str, &str); 5] = [
+    ("FF_DEPLOY_SOAK_S", "1"),
+    ("FF_DEPLOY_TIMEOUT_S", "20"),
+    ("FF_SMOKE_SETTLE_S", "1"),
+    ("FF_SMOKE_TIMEOUT_S", "4"),
+    ("USER", "operator"),
+];
+
+/// What one run came to.
+pub struct Cell {
+    pub calls: Vec<Call>,
+    pub took: Duration,
+    pub outcome: Outcome,
+    pub repo: PathBuf,
+    pub dir: PathBuf,
+    pub setup: String,
+}
+
+fn calls(state: &Path) -> Vec<Call> {
+    let text = std::fs::read_to_string(state.join("log.jsonl")).unwrap_or_default();
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+/// A port with the API's recorded answers on it; one cell at a time.
+pub struct Lane {
+    pub port: u16,
+    log: Arc<Mutex<Option<PathBuf>>>,
+}
+
+impl Lane {
+    pub fn open(stage: &Stage) -> Lane {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let log: Arc<Mutex<Option<PathBuf>>> = Arc::default();
+        let (answers, bad) = (stage.answers.clone(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let first = lines.next().unwrap_or_default();
+                lines.find(String::is_empty);
+                let path = first.split(' ').nth(1).unwrap_or_default();
+                let log = bad.lock().unwrap().clone();
+                let ups = log.map_or(0, |log| {
+                    let text = std::fs::read_to_string(log).unwrap_or_default();
+                    text.lines().filter(|l| l.contains(" up -d")).count()
+                });
+                let (status, body) = match answers.get(path) {
+                    Some(_) if ups == 1 && path.contains("orders") => (500, "{\"ok\":false}".to_string()),
+                    Some((status, body)) => (*status, body.clone()),
+                    None => (404, "{}".into()),
+                };
+                let _ = write!(
+                    &stream,
+                    "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+                     Connection: close\r\n\r\n{body}",
+                    body.len()
+                );
+            }
+        });
+        Lane { port, log }
+    }
+}

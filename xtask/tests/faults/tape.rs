@@ -1,0 +1,328 @@
+//! A tape: what the real programs were asked and what they answered. Answers
+//! are looked up by what is asked and by how far the world is: an act (a call
+//! that changes something) moves it on. Starts no program.
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use xtask::fsx::sha256;
+
+/// Says where the setup of a player lies.
+pub const SETUP: &str = "XTASK_TAPE";
+
+/// The ways in which a call can be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    Exit1,
+    Killed,
+    Hangs,
+    Empty,
+    Garbage,
+    Lie,
+    Half,
+}
+
+pub const KINDS: [Kind; 7] =
+    [Kind::Exit1, Kind::Killed, Kind::Hangs, Kind::Empty, Kind::Garbage, Kind::Lie, Kind::Half];
+
+/// One call to break: its key and its how many-eth time, from 1.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fault {
+    pub key: String,
+    pub nth: u32,
+    pub kind: Kind,
+}
+
+/// What a player is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Setup {
+    pub record: bool,
+    pub docker: String,
+    pub git: String,
+    /// The PATH of the real programs.
+    pub path: String,
+    pub tape: PathBuf,
+    /// Numbers of this recording start here.
+    pub first: u64,
+    pub state: PathBuf,
+    pub dir: String,
+    pub port: u16,
+    pub rid: String,
+    /// In a recording by a word of the label, in a play by key.
+    pub faults: Vec<Fault>,
+}
+
+/// A call as it came, for the test.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Call {
+    pub key: String,
+    pub nth: u32,
+    pub label: String,
+    pub act: bool,
+    pub fault: Option<Kind>,
+    /// No tape has it.
+    pub unknown: bool,
+    /// The world stood still after a lie, and this answer shows it.
+    pub stale: bool,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    counts: BTreeMap<String, u32>,
+    served: BTreeMap<String, u64>,
+    /// How far each part of the world is: containers, databases, shells.
+    at: BTreeMap<char, u64>,
+    next: u64,
+    frozen: bool,
+    id: String,
+}
+
+/// An answer.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    pub out: Vec<u8>,
+    pub err: Vec<u8>,
+    pub exit: i32,
+}
+
+pub struct Tape {
+    pub setup: Setup,
+    port: Regex,
+    id: Regex,
+    /// The random tail of an archive's name in the container.
+    archive: Regex,
+}
+
+/// What a player does about a call.
+pub enum Turn {
+    Serve(Answer),
+    Break(Kind, Answer),
+    Unknown,
+}
+
+impl Tape {
+    pub fn open(at: &Path) -> Tape {
+        let setup: Setup = serde_json::from_slice(&std::fs::read(at).unwrap()).unwrap();
+        let tail = &sha256(setup.rid.as_bytes())[..4];
+        Tape {
+            port: Regex::new(&format!("(^|[^0-9A-Za-z]){}($|[^0-9A-Za-z])", setup.port)).unwrap(),
+            id: Regex::new(&format!("[0-9]{{8}}t[0-9]{{6}}_{tail}")).unwrap(),
+            archive: Regex::new(r"\{\{ID\}\}_[0-9a-f]{6}\b").unwrap(),
+            setup,
+        }
+    }
+
+    /// Run-specific words as marks.
+    fn fold(&self, text: &str) -> String {
+        let mut text = text.replace(&self.setup.dir, "{{DIR}}").replace(&self.setup.rid, "{{RID}}");
+        for _ in 0..2 {
+            text = self.port.replace_all(&text, "${1}{{PORT}}${2}").into_owned();
+        }
+        let text = self.id.replace_all(&text, "{{ID}}").into_owned();
+        self.archive.replace_all(&text, "{{ID}}_N").into_owned()
+    }
+
+    fn unfold(&self, text: &str, id: &str) -> String {
+        text.replace("{{DIR}}", &self.setup.dir)
+            .replace("{{RID}}", &self.setup.rid)
+            .replace("{{PORT}}", &self.setup.port.to_string())
+            .replace("{{ID}}", id)
+    }
+
+    /// The key of a call, and its label: what is asked, with run-specific words as marks.
+    pub fn key(&self, question: &str) -> (String, String) {
+        let timeouts = Regex::new(r#"\\*"timeout\\*":[0-9.]+"#).unwrap();
+        let label = timeouts.replace_all(&self.fold(question), "\"timeout\":N").replace('\n', " ");
+        (sha256(label.as_bytes())[..16].to_string(), label)
+    }
+
+    fn locked<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let lock = File::create(self.setup.state.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let path = self.setup.state.join("state.json");
+        let mut state: State =
+            std::fs::read(&path).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
+        let result = work(&mut state);
+        std::fs::write(&path, serde_json::to_vec(&state).unwrap()).unwrap();
+        result
+    }
+
+    fn log(&self, call: &Call) {
+        let mut file =
+            OpenOptions::new().append(true).create(true).open(self.setup.state.join("log.jsonl")).unwrap();
+        file.write_all((serde_json::to_string(call).unwrap() + "\n").as_bytes()).unwrap();
+    }
+
+    /// Learns the run's short id from what is asked.
+    fn learn(&self, state: &mut State, raw: &str) {
+        if state.id.is_empty()
+            && let Some(found) = self.id.find(raw)
+        {
+            state.id = found.as_str().into();
+        }
+    }
+
+    /// Counts a call; says whether and how it is to be broken.
+    fn count(&self, state: &mut State, key: &str) -> (u32, Option<Kind>) {
+        let count = state.counts.entry(key.into()).or_default();
+        *count += 1;
+        let fault = self.setup.faults.iter().find(|f| f.key == key && f.nth == *count);
+        (*count, fault.map(|f| f.kind))
+    }
+
+    /// A call that passes through to the real program: counted and logged only.
+    pub fn pass(&self, key: &str, label: &str, act: bool) -> Option<Kind> {
+        self.locked(|state| {
+            let (nth, fault) = self.count(state, key);
+            let (key, label) = (key.into(), label.into());
+            self.log(&Call { key, nth, label, act, fault, unknown: false, stale: false });
+            fault
+        })
+    }
+
+    /// Writes an answer down.
+    pub fn keep(&self, key: &str, label: &str, act: bool, answer: &Answer) {
+        self.locked(|state| {
+            let seq = self.setup.first + state.next;
+            state.next += 1;
+            let place = self.setup.tape.join(seq.to_string());
+            let folded = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+                Ok(text) => self.fold(text).into_bytes(),
+                Err(_) => bytes.to_vec(),
+            };
+            std::fs::write(place.with_extension("out"), folded(&answer.out)).unwrap();
+            std::fs::write(place.with_extension("err"), folded(&answer.err)).unwrap();
+            std::fs::write(place.with_extension("exit"), answer.exit.to_string()).unwrap();
+            std::fs::write(place.with_extension("asked"), label).unwrap();
+            let index = self.setup.tape.join("index");
+            let mut index = OpenOptions::new().append(true).create(true).open(index).unwrap();
+            writeln!(index, "{seq} {key} {} {}", u8::from(act), part(label)).unwrap();
+        });
+    }
+
+    fn index(&self) -> Vec<(u64, String, bool, char)> {
+        let text = std::fs::read_to_string(self.setup.tape.join("index")).unwrap();
+        let mut all: Vec<_> = text
+            .lines()
+            .map(|l| {
+                let words: Vec<&str> = l.split(' ').collect();
+                (
+                    words[0].parse().unwrap(),
+                    words[1].to_string(),
+                    words[2] == "1",
+                    words[3].chars().next().unwrap(),
+                )
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// The turn of a call: from the tape, broken, or unknown.
+    pub fn turn(&self, key: &str, label: &str, raw: &str, act: bool) -> Turn {
+        let index = self.index();
+        self.locked(|state| {
+            self.learn(state, raw);
+            let (nth, fault) = self.count(state, key);
+            let mine: Vec<u64> = index.iter().filter(|e| e.1 == key).map(|e| e.0).collect();
+            let last = state.served.get(key).copied();
+            let at = state.at.get(&part(label)).copied().unwrap_or(0);
+            let acted = index.iter().find(|e| e.2 && e.3 == part(label) && e.0 > at);
+            let next_act = acted.map_or(u64::MAX, |e| e.0);
+            let after = last.map_or(at, |l| l.max(at));
+            let fresh = mine.iter().copied().find(|s| *s > after);
+            let inside = |s: &u64| *s > at && *s < next_act;
+            let picked = if act {
+                // Acts side by side come in any order: the next one of the same, wherever the world is.
+                mine.iter().copied().find(|s| last.is_none_or(|l| *s > l)).or(last)
+            } else {
+                fresh
+                    .filter(inside)
+                    .or(last.filter(inside))
+                    .or(if last.is_some_and(|l| l > at) { last } else { fresh })
+                    .or(last)
+                    .or(mine.last().copied())
+            };
+            let mut stale = false;
+            let seq = match (picked, last) {
+                (Some(seq), Some(last)) if state.frozen && !act && fault.is_none() => {
+                    stale = self.read(seq, "").out != self.read(last, "").out;
+                    Some(last)
+                }
+                (seq, _) => seq,
+            };
+            self.log(&Call {
+                key: key.into(),
+                nth,
+                label: label.into(),
+                act,
+                fault,
+                unknown: seq.is_none(),
+                stale,
+            });
+            let Some(seq) = seq else { return Turn::Unknown };
+            let lie = fault == Some(Kind::Lie) && act;
+            state.frozen |= lie;
+            state.served.insert(key.into(), seq);
+            if act && !lie {
+                state.at.insert(part(label), at.max(seq));
+            }
+            let answer = self.read(seq, &state.id);
+            match fault {
+                None => Turn::Serve(answer),
+                // An act that was never done and is said to be: its own words.
+                Some(_) if lie => Turn::Serve(answer),
+                Some(kind) => Turn::Break(kind, answer),
+            }
+        })
+    }
+
+    fn read(&self, seq: u64, id: &str) -> Answer {
+        let place = self.setup.tape.join(seq.to_string());
+        let read = |end: &str| std::fs::read(place.with_extension(end)).unwrap();
+        let live = |bytes: Vec<u8>| match String::from_utf8(bytes) {
+            Ok(text) => self.unfold(&text, id).into_bytes(),
+            Err(error) => error.into_bytes(),
+        };
+        let exit = String::from_utf8(read("exit")).unwrap().parse().unwrap();
+        Answer { out: live(read("out")), err: live(read("err")), exit }
+    }
+}
+
+/// The part of the world that a call is about: what is done in one moves no other on.
+fn part(label: &str) -> char {
+    match label {
+        l if l.starts_with("psql ") || l.contains("PGAPPNAME") => 'd',
+        l if l.starts_with("sh ") => 's',
+        _ => 'c',
+    }
+}
+
+/// A well-formed answer that is not true: words that say the state are turned round, else the last
+/// number or hexadecimal digit is another one.
+pub fn lie(text: &str) -> String {
+    const TURNED: [(&str, &str); 8] = [
+        ("\"running\"", "\"exited\""),
+        ("true", "false"),
+        ("\nt\n", "\nf\n"),
+        ("t\n", "f\n"),
+        ("f\n", "t\n"),
+        ("sha256:", "sha256:0"),
+        ("ok", "no"),
+        ("PONG", "GNOP"),
+    ];
+    if let Some((from, to)) = TURNED.iter().find(|(from, _)| text.contains(from)) {
+        return text.replacen(from, to, usize::MAX);
+    }
+    let at = text.rfind(|c: char| c.is_ascii_digit());
+    match at {
+        Some(at) => {
+            let digit = (text.as_bytes()[at] - b'0' + 1) % 10;
+            format!("{}{digit}{}", &text[..at], &text[at + 1..])
+        }
+        None => format!("{}x\n", text.trim_end()),
+    }
+}
