@@ -43,6 +43,9 @@ pub fn count(
     let app = ctx.app("aside");
     // A stranger in it, e.g. a monitor that looks into every database, changes nothing that counts.
     let (mut psql, _) = fence::with_door_open(admin, failed, &app, |_| pg.session(failed, &app))?;
+    // One transaction: `age` counts from one and the same transaction id in all of it. Apart, the writers
+    // of the live database would move it on, and the first rows after the fence would be missed.
+    psql.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let tables: Vec<Table> = psql.rows(
         "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relfilenode::bigint AS filenode \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -65,6 +68,7 @@ pub fn count(
         let rows: Vec<Count> = psql.rows(&sql, LIMIT)?;
         counts.extend(rows.into_iter().map(|c| (c.name.clone(), c)));
     }
+    psql.run("COMMIT")?;
     psql.close();
     let mut found = Vec::new();
     for table in &tables {

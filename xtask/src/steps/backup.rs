@@ -157,6 +157,10 @@ fn dump(ctx: &Ctx<'_>, pg: &Pg, archive: &Path, snapshot: &str, size: u64) -> Re
 fn globals(ctx: &Ctx<'_>, pg: &Pg, dir: &Path) -> Result<(String, u64)> {
     let finished = pg.stand.exec.run(&pg.globals(&ctx.app("globals")))?;
     let finished = finished.success("dump roles and tablespaces", Lane::C)?;
+    // Its last words, in every version that is supported: without them it is not whole.
+    if !finished.text().contains("cluster dump complete") {
+        return Err(Fault::new("pg_dumpall ended well and its output is not whole").lane(Lane::C).into());
+    }
     fsx::write_atomic(&dir.join("globals.sql"), &finished.stdout)?;
     Ok((fsx::sha256(&finished.stdout), finished.stdout.len() as u64))
 }

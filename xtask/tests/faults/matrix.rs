@@ -14,7 +14,8 @@ use std::time::Instant;
 const WRITE: &str = "XTASK_FAULTS_WRITE";
 /// Only calls whose label has this word.
 const ONLY: &str = "XTASK_FAULTS_ONLY";
-/// `all`: every way for every call; else one of the seven for each, turn by turn.
+/// `all`: every way for every call; else one of the seven for each, turn by turn, and before the stop
+/// for every second one.
 const EXTENT: &str = "XTASK_FAULTS";
 /// Cells at once: most of their time they wait.
 const LANES: usize = 6;
@@ -108,7 +109,9 @@ fn plans(good: &[Call], back: &[Call]) -> Vec<Plan> {
             if wanted.contains(&phase) && call.label.contains(&only) && seen.insert((phase, call.key.clone()))
             {
                 let turn = KINDS[seen.len() % KINDS.len()];
-                for kind in KINDS.into_iter().filter(|k| all || *k == turn) {
+                // Before the stop nothing can be lost: every second call stands for its neighbour there.
+                let usual = phase != Phase::Before || seen.len() % 2 == 0;
+                for kind in KINDS.into_iter().filter(|k| all || usual && *k == turn) {
                     let fault = Fault { key: call.key.clone(), nth: call.nth, kind };
                     plans.push(Plan { phase, label: call.label.clone(), fault });
                 }

@@ -87,7 +87,7 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
     kept.passed(first.json("fence.json")["clone"].as_str().unwrap());
     let mut checks = Checks::default();
     stand.version("good-v2");
-    for (number, stop) in some(all(), 5).into_iter().enumerate() {
+    for (number, stop) in some(all(), 3).into_iter().enumerate() {
         let rid = format!("rel_20991231-{number:06}_stopped");
         note(stop.name());
         let before = Before::of(&stand);
