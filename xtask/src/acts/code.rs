@@ -223,6 +223,14 @@ pub fn redeploy(ctx: &Ctx<'_>, step: &str, target: &Target, files: &Files) -> Re
     }
     let stand = ctx.stand(step)?;
     let limit = Duration::from_secs(ctx.config.deploy.timeout_s);
+    let half_made = stand.half_made(&ctx.facts.app_services)?;
+    if !half_made.is_empty() {
+        ctx.act(step, "remove half-made containers", json!({ "containers": half_made }), || {
+            let call = stand.docker(["rm", "-f"]).args(half_made.clone());
+            stand.exec.run(&call)?.success("remove half-made containers", Lane::A)?;
+            Ok(((), json!({})))
+        })?;
+    }
     ctx.act(step, "redeploy previous version", json!({ "commit": target.commit }), || {
         let model: Model = Model { raw: fsx::read_json(&files.model)? };
         let services: Vec<String> = target.running.iter().filter(|s| model.has(s)).cloned().collect();

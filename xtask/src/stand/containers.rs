@@ -56,6 +56,16 @@ impl Stand {
         self.inspect(&ids)
     }
 
+    /// Containers that an `up` was making when it was cut short: until it has removed the one that they
+    /// replace they are named after its id, and the next `up` trips over that name.
+    pub fn half_made(&self, services: &[String]) -> Result<Vec<String>> {
+        let filter = format!("label=com.docker.compose.project={}", self.project);
+        let format = "{{.ID}} {{.Names}} {{.Label \"com.docker.compose.service\"}}";
+        let list = self.docker(["ps", "-a", "--no-trunc", "--filter", &filter, "--format", format]);
+        let text = self.exec.run(&list)?.success("list the containers of the project", Lane::A)?.text();
+        Ok(half_made_of(&text, services))
+    }
+
     /// These containers as they are now. One that is gone is left out.
     pub fn inspect(&self, ids: &[&str]) -> Result<Vec<Container>> {
         if ids.is_empty() {
@@ -90,6 +100,21 @@ impl Stand {
     pub fn logs(&self, container: &str, lines: u32) -> crate::exec::Invocation {
         self.docker(["logs", "--timestamps", "--tail", &lines.to_string(), container])
     }
+}
+
+fn half_made_of(listed: &str, services: &[String]) -> Vec<String> {
+    let half = |name: &str| {
+        name.split_once('_')
+            .is_some_and(|(id, _)| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    listed
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (id, name, service) = (words.next()?, words.next()?, words.next()?);
+            (half(name) && services.iter().any(|s| s == service)).then(|| id.to_string())
+        })
+        .collect()
 }
 
 /// What `docker inspect` printed.
@@ -141,4 +166,15 @@ fn container(value: &Value) -> Result<Container> {
             .collect(),
         argv,
     })
+}
+
+#[cfg(test)]
+mod half_made {
+    use super::*;
+
+    #[test]
+    fn only_those_named_after_another_containers_id() {
+        let listed = "aaa p-api-1 api\nbbb b3899e79089d_p-worker-1 worker\nccc b3899e79089d_p-db-1 db\nddd my_own api\n";
+        assert_eq!(half_made_of(listed, &["api".into(), "worker".into()]), ["bbb"]);
+    }
 }
