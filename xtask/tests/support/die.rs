@@ -59,18 +59,19 @@ pub fn moments(evidence: &Evidence) -> Vec<Moment> {
     found
 }
 
-/// Some of them, others each time; all with FF_TEST_ALL. The choice is printed, and made again with
+/// Some of them, others each day; all with FF_TEST_ALL. The choice is printed, and made again with
 /// FF_TEST_SEED.
 pub fn some<T: Clone>(moments: Vec<T>, count: usize) -> Vec<T> {
     if std::env::var_os("FF_TEST_ALL").is_some() || moments.len() <= count {
         return moments;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let seed = std::env::var("FF_TEST_SEED").ok().map_or(now, |s| s.parse().unwrap());
+    // The same for a day: who sees it fail can run it again, and tomorrow others have their turn.
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    let seed = std::env::var("FF_TEST_SEED").ok().map_or(days, |s| s.parse().unwrap());
     note(format!("FF_TEST_SEED={seed}: {count} of {} moments; FF_TEST_ALL=1 takes all", moments.len()));
     // One of each of `count` equal parts, so that every stretch of a run has its turn.
     let part = moments.len() as f64 / count as f64;
-    let shift = (seed % 1000) as f64 / 1000.0 * part;
+    let shift = (seed * 137 % 1000) as f64 / 1000.0 * part;
     (0..count).map(|n| moments[(n as f64 * part + shift) as usize].clone()).collect()
 }
 

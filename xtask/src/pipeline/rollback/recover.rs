@@ -28,6 +28,8 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
             let age = Duration::from_secs(ctx.config.backup.timeout_s);
             script::clean(&pg, &ctx.app("script"), age)?;
         }
+        remove_half_written(&ctx.config.repo.join(&ctx.config.backup.directory));
+        remove_half_written(&Store::of(&ctx.config.repo).dir);
         Ok(((), json!({ "sessions": gone })))
     })?;
     let reached = reached(&lines);
@@ -110,6 +112,16 @@ fn end_dead(ctx: &Ctx<'_>, pg: &Pg, admin: &mut Psql) -> Result<u64> {
 pub(super) fn sums_ms(lines: &[Line]) -> u64 {
     let done = lines.iter().rfind(|l| l.kind == LineKind::Done && l.act == "sum the clone");
     done.and_then(|l| l.ms).unwrap_or(u64::MAX)
+}
+
+/// Files that a dead run was just writing. Not in its evidence: that stays as it left it.
+fn remove_half_written(root: &Path) {
+    for entry in walkdir::WalkDir::new(root).into_iter().flatten() {
+        if entry.file_type().is_file() && entry.file_name().to_string_lossy().starts_with(".ff-") {
+            // What cannot be removed is in nobody's way.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Was this act begun and not ended?
