@@ -109,7 +109,7 @@ impl Stand {
             // What a run that died was just writing stays in its own evidence: nobody else writes there.
             .filter(|e| {
                 let run = e.path().parent().unwrap();
-                !(run.join("events.jsonl").exists() && !run.join("digest.sha256").exists())
+                !run.join("events.jsonl").exists() || run.join("digest.sha256").exists()
             })
             .map(|e| e.path().to_path_buf())
             .collect();
