@@ -11,6 +11,7 @@ use crate::config::HttpCheck;
 use crate::error::Result;
 use crate::evidence::records::{Check, Smoke};
 use crate::stand::http;
+use crate::stand::sqlstate::sqlstate_in;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -196,20 +197,6 @@ fn http_check(
     }
 }
 
-/// The SQLSTATE of a missing relation or column that a text tells of: by number, by the name that
-/// psycopg2 gives it, or in PostgreSQL's own words.
-pub fn sqlstate_in(text: &str) -> Option<String> {
-    let has = |needle: &str| text.contains(needle);
-    let missing = has("does not exist");
-    if has("42P01") || has("UndefinedTable") || (missing && has("relation ")) {
-        Some("42P01".into())
-    } else if has("42703") || has("UndefinedColumn") || (missing && has("column ")) {
-        Some("42703".into())
-    } else {
-        None
-    }
-}
-
 /// Checks that were green in the baseline and are not green now.
 pub fn lost(baseline: &Smoke, now: &Smoke) -> Vec<String> {
     baseline
@@ -249,17 +236,5 @@ mod tests {
     #[test]
     fn a_long_answer_is_cut() {
         assert_eq!((brief("short"), brief(&"й".repeat(1000)).chars().count()), ("short".into(), 301));
-    }
-
-    #[test]
-    fn a_missing_column_is_recognised_in_any_of_its_shapes() {
-        let of = |text: &str| sqlstate_in(text);
-        assert_eq!(
-            of("psycopg2.errors.UndefinedColumn: column \"x\" does not exist").as_deref(),
-            Some("42703")
-        );
-        assert_eq!(of("relation \"orders\" does not exist").as_deref(), Some("42P01"));
-        assert_eq!(of("ERROR: 42P01").as_deref(), Some("42P01"));
-        assert_eq!(of("database \"x\" does not exist"), None);
     }
 }

@@ -1,10 +1,10 @@
 //! REQ: a failure is never patched over by the operator of the release; it
 //! becomes a request to the lane that owns its cause.
 
-use crate::acts::smoke::sqlstate_in;
 use crate::error::{Lane, Result};
 use crate::evidence::records::{Deploy, Failure, Smoke};
 use crate::evidence::{LineKind, RunDir, read_journal};
+use crate::stand::sqlstate::sqlstate_in;
 use serde_json::Value;
 
 /// The lane of a failure: its own, but a smoke failure whose cause is a missing relation or column

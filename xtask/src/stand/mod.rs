@@ -14,6 +14,7 @@ pub mod model;
 pub mod postgres;
 pub mod psql;
 pub mod shell;
+pub mod sqlstate;
 pub mod worker;
 
 use crate::config::Config;

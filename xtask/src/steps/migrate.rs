@@ -2,7 +2,6 @@
 //! Files own their transactions: each is one psql of its own, never wrapped.
 
 use crate::acts::Ctx;
-use crate::acts::smoke::sqlstate_in;
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::{Migrate, SqlFile};
 use crate::exec::{Ended, Finished};
@@ -10,6 +9,7 @@ use crate::fsx;
 use crate::plan::{Plan, SqlSource};
 use crate::stand::Stand;
 use crate::stand::shell::Shell;
+use crate::stand::sqlstate::sqlstate_in;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;

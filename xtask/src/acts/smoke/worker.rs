@@ -1,13 +1,14 @@
 //! The worker's checks, and a probe that is started before it is known what to
 //! ask: loading Python and Celery takes longer than all answers.
 
-use super::{Patience, sqlstate_in};
+use super::Patience;
 use crate::acts::Ctx;
 use crate::error::{Result, anyhow};
 use crate::evidence::records::Check;
 use crate::exec::{Exec, Finished, Invocation, Sink};
 use crate::stand::Stand;
 use crate::stand::containers::Container;
+use crate::stand::sqlstate::sqlstate_in;
 use crate::stand::worker::{Asked, ProbeLine, question, read_probe};
 use std::io::Read;
 use std::sync::mpsc::{Receiver, Sender, channel};
