@@ -235,11 +235,8 @@ fn after(back: &Rollback) -> Vec<String> {
     if let Some(tree) = tree.filter(|tree| back.services.iter().any(|s| s.source == **tree)) {
         let of = back.to.as_ref().map(|rid| format!(" of {rid}")).unwrap_or_default();
         lines.push(format!("containers run the source{of} in {tree}, not this checkout"));
-        lines.push(
-            "mend the cause in the checkout, then: cargo xtask release. A plain `docker compose up` would put \
-             the checkout live as it is, unproved"
-                .into(),
-        );
+        lines.push("a plain `docker compose up` would put the checkout live as it is, unproved".into());
+        lines.push("back to the checkout, once it is good: cargo xtask release".into());
     }
     for env in &back.env_differs {
         lines.push(format!(
