@@ -9,10 +9,10 @@ use crate::stand::broker::{self, Broker};
 use crate::stand::containers::Container;
 use crate::stand::model::Model;
 use crate::stand::postgres::Pg;
-use crate::stand::worker;
 use std::collections::BTreeMap;
 
 mod learn;
+mod reach;
 
 pub use learn::{learn_own_files, learn_secrets};
 
@@ -28,6 +28,7 @@ pub struct Facts {
     pub data_services: Vec<String>,
     /// Application services that mount the checkout, and where.
     pub mounts: BTreeMap<String, String>,
+    /// Where the API is asked: where its container publishes it while it runs, else as the model has it.
     pub base_url: String,
     pub worker_app: Option<String>,
     pub database: String,
@@ -114,8 +115,7 @@ fn gather_with(
         .iter()
         .filter_map(|s| Some((s.clone(), model.checkout_target(s, &stand.repo)?)))
         .collect();
-    let base_url = base_url(config, &model, &mut origins);
-    let worker_app = worker_app(config, &model, &containers, &mut origins);
+    let (base_url, worker_app) = reach::found(config, &model, &containers, &mut origins);
     let (database, database_user) = database(config, &model, &mut origins);
     Ok(Facts {
         built: built.into_iter().filter(|s| app_services.contains(s)).collect(),
@@ -172,7 +172,7 @@ impl Facts {
     pub fn broker(&self, config: &Config) -> Option<Broker> {
         let service = &config.rollback.broker_service;
         let container = self.container(service).filter(|c| c.running())?;
-        Some(broker::broker(&self.model, service, &container.id, &self.app_services))
+        Some(broker::broker(&self.model, container, &self.app_services))
     }
 }
 
@@ -186,44 +186,6 @@ fn chosen(
         if configured.is_empty() { (found, "compose") } else { (configured.to_vec(), "config") };
     origins.insert(name.into(), origin.into());
     list
-}
-
-fn base_url(config: &Config, model: &Model, origins: &mut BTreeMap<String, String>) -> String {
-    if !config.smoke.base_url.is_empty() {
-        origins.insert("base_url".into(), "config".into());
-        return config.smoke.base_url.trim_end_matches('/').into();
-    }
-    match model.published(&config.smoke.api_service) {
-        Some((host, port)) => {
-            origins.insert("base_url".into(), format!("compose: ports of {}", config.smoke.api_service));
-            format!("http://{host}:{port}")
-        }
-        None => {
-            origins.insert("base_url".into(), "built-in".into());
-            "http://127.0.0.1:8080".into()
-        }
-    }
-}
-
-fn worker_app(
-    config: &Config,
-    model: &Model,
-    containers: &[Container],
-    origins: &mut BTreeMap<String, String>,
-) -> Option<String> {
-    if !config.smoke.worker_app.is_empty() {
-        origins.insert("worker_app".into(), "config".into());
-        return Some(config.smoke.worker_app.clone());
-    }
-    let service = &config.smoke.worker_service;
-    let from_model = worker::app_of(&model.command(service));
-    let from_container =
-        || containers.iter().find(|c| &c.service == service).and_then(|c| worker::app_of(&c.argv));
-    let found = from_model.or_else(from_container);
-    if found.is_some() {
-        origins.insert("worker_app".into(), format!("the command of {service}"));
-    }
-    found
 }
 
 fn database(config: &Config, model: &Model, origins: &mut BTreeMap<String, String>) -> (String, String) {

@@ -51,10 +51,28 @@ pub struct Target {
     pub images: Vec<ImageBack>,
     /// Application services that ran.
     pub running: Vec<String>,
+    /// Application services of the release that goes back to here.
+    #[serde(default)]
+    pub replaces: Vec<String>,
     /// Binds of each service as its container had them.
     pub binds: Vec<(String, Vec<Bind>)>,
     /// The last known good record before that release.
     pub previous: Option<LastKnownGood>,
+}
+
+impl Target {
+    /// Application services of either side of the release, and those of the checkout as it is now.
+    pub fn app_services(&self, now: &[String]) -> Vec<String> {
+        let mut all: Vec<String> = now.iter().chain(&self.running).chain(&self.replaces).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Did this service have a container before the release?
+    pub fn was_there(&self, service: &str) -> bool {
+        self.binds.iter().any(|(s, _)| s == service)
+    }
 }
 
 /// Paths of one checkout.

@@ -142,6 +142,8 @@ pub struct Inputs {
     pub short_of_disk: bool,
     /// The repository's own backup script runs first.
     pub script: bool,
+    /// What runs beside what the checkout holds, in words.
+    pub warnings: Vec<String>,
 }
 
 impl Plan {
@@ -157,16 +159,6 @@ impl Plan {
             .collect();
         let steps = steps(config, facts, waivers, &inputs, rollback_enabled);
         let way_back = way_back(facts, &inputs, rollback_enabled);
-        let mut warnings = Vec::new();
-        if facts.mounts.values().next().is_some()
-            && inputs
-                .last
-                .as_ref()
-                .is_some_and(|last| last.commit != inputs.commit && last.head != inputs.commit)
-        {
-            warnings
-                .push("services mount the checkout: its code is live already, before this release".into());
-        }
         let when = match inputs.short_of_disk {
             true => "before the proof, because the database's disk is short",
             false => "at the end",
@@ -199,7 +191,7 @@ impl Plan {
             versions: facts.versions.clone(),
             config: config_with_origins(config),
             origins: facts.origins.clone(),
-            warnings,
+            warnings: inputs.warnings,
             run: Run {
                 rid: inputs.rid,
                 time: inputs.time,

@@ -25,5 +25,7 @@ mod secrets;
 mod signals;
 #[path = "support/scenes/stop.rs"]
 mod stop;
+#[path = "support/scenes/ways.rs"]
+mod ways;
 #[path = "support/scenes/writers.rs"]
 mod writers;

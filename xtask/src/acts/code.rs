@@ -4,11 +4,10 @@
 use super::Ctx;
 use crate::config::envfile;
 use crate::error::{Context, Fault, Lane, Result};
-use crate::evidence::records::{ImageBack, ServiceBack, SourceBack};
+use crate::evidence::records::{ServiceBack, SourceBack};
 use crate::fsx;
-use crate::lkg::{LastKnownGood, Store, Target};
-use crate::stand::git::Dirt;
-use crate::stand::images::kept_tag;
+use crate::lkg::{Store, Target};
+use crate::stand::containers::Container;
 use crate::stand::model::Model;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -23,59 +22,6 @@ pub fn trees_root(config: &crate::config::Config) -> PathBuf {
     let name = config.repo.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let parent = config.repo.parent().unwrap_or(&config.repo);
     parent.join(format!(".{name}-ff-xtask")).join("trees")
-}
-
-/// Decides where this release goes back to. Changes nothing but objects of git.
-pub fn decide(
-    ctx: &Ctx<'_>,
-    last: Option<&LastKnownGood>,
-    head: &str,
-    dirt: &Dirt,
-    clone: &str,
-) -> Result<Target> {
-    let stand = ctx.stand("ready")?;
-    let facts = ctx.facts;
-    let running: Vec<String> = facts
-        .app_services
-        .iter()
-        .filter(|s| facts.container(s).is_some_and(|c| c.running() || c.state == "restarting"))
-        .cloned()
-        .collect();
-    let kind = match (last, running.is_empty()) {
-        (Some(_), _) => "release",
-        (None, false) => "as found",
-        (None, true) => "stopped",
-    };
-    let commit = match last {
-        Some(last) => last.commit.clone(),
-        None => stand.commit_as_deployed(dirt, head, "tree as found before the first release")?,
-    };
-    let mut images = Vec::new();
-    for service in &facts.app_services {
-        let known = last.and_then(|l| l.images.iter().find(|(s, _)| s == service)).map(|(_, id)| id.clone());
-        let found = facts.container(service).map(|c| c.image.clone());
-        if let Some(id) = known.or(found) {
-            let tag = kept_tag(&stand.project, service, ctx.id);
-            images.push(ImageBack { service: service.clone(), id, tag, present: false });
-        }
-    }
-    let mounts: Vec<(String, String)> = facts.mounts.iter().map(|(s, t)| (s.clone(), t.clone())).collect();
-    let tree = (!mounts.is_empty() && kind != "stopped")
-        .then(|| trees_root(ctx.config).join(&commit[..commit.len().min(12)]));
-    Ok(Target {
-        rid: ctx.run.rid.clone(),
-        id: ctx.id.into(),
-        database: facts.database.clone(),
-        clone: clone.into(),
-        kind: kind.into(),
-        commit,
-        tree,
-        mounts,
-        images,
-        running,
-        binds: facts.containers.iter().map(|c| (c.service.clone(), c.binds.clone())).collect(),
-        previous: last.cloned(),
-    })
 }
 
 /// Tags the images of the target, so that nothing cleans them away. Images that are not here stay
@@ -115,18 +61,6 @@ pub fn lay_out(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<()> {
         }
     }
     share(&ctx.config.repo, tree, &ctx.config.rollback.shared_paths)
-}
-
-/// Keeps the env files of a release that passed, owner-only.
-pub fn keep_env_files(repo: &Path, store: &Store, rid: &str) -> Result<()> {
-    store.of_release(rid)?;
-    let dir = store.env_dir(rid);
-    fsx::private_dir(&dir)?;
-    for name in envfile::names(repo) {
-        let bytes = std::fs::read(repo.join(&name)).with_context(|| format!("read {name}"))?;
-        fsx::write_atomic(&dir.join(&name), &bytes)?;
-    }
-    Ok(())
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<()> {
@@ -223,7 +157,7 @@ pub fn redeploy(ctx: &Ctx<'_>, step: &str, target: &Target, files: &Files) -> Re
     }
     let stand = ctx.stand(step)?;
     let limit = Duration::from_secs(ctx.config.deploy.timeout_s);
-    let half_made = stand.half_made(&ctx.facts.app_services)?;
+    let half_made = stand.half_made(&target.app_services(&ctx.facts.app_services))?;
     if !half_made.is_empty() {
         ctx.act(step, "remove half-made containers", json!({ "containers": half_made }), || {
             let call = stand.docker(["rm", "-f"]).args(half_made.clone());
@@ -239,6 +173,41 @@ pub fn redeploy(ctx: &Ctx<'_>, step: &str, target: &Target, files: &Files) -> Re
         stand.exec.run(&call)?.success("start the previous version", Lane::A)?;
         Ok(((), json!({ "services": services })))
     })
+}
+
+/// Removes the containers of services that the new version has no more, once it has passed: stopped
+/// ones would come back with the engine. The model of then makes them again.
+pub fn remove_gone(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<Vec<String>> {
+    remove(ctx, step, |s| target.running.iter().any(|r| r == s) && !ctx.facts.model.has(s))
+}
+
+/// Removes the containers of services that only the failed version has, for the same reason. Their logs
+/// are in the evidence.
+pub fn remove_failed_only(ctx: &Ctx<'_>, step: &str, target: &Target, model: &Path) -> Result<Vec<String>> {
+    let before = Model { raw: fsx::read_json(model)? };
+    let either = target.app_services(&ctx.facts.app_services);
+    // Without a release before, the model is the failed version's own.
+    let unknown = |s: &str| target.previous.is_some() && !before.has(s);
+    remove(ctx, step, |s| {
+        either.iter().any(|e| e == s)
+            && !target.running.iter().any(|r| r == s)
+            && (unknown(s) || !target.was_there(s))
+    })
+}
+
+fn remove(ctx: &Ctx<'_>, step: &str, which: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let stand = ctx.stand(step)?;
+    let found: Vec<Container> = stand.containers()?.into_iter().filter(|c| which(&c.service)).collect();
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let services: Vec<String> = found.iter().map(|c| c.service.clone()).collect();
+    ctx.act(step, "remove containers", json!({ "services": services }), || {
+        let call = stand.docker(["rm", "-f"]).args(found.iter().map(|c| c.id.clone()));
+        stand.exec.run(&call)?.success("remove containers that nothing needs", Lane::A)?;
+        Ok(((), json!({})))
+    })?;
+    Ok(services)
 }
 
 /// Starts the containers that ran, as they are.
@@ -268,7 +237,9 @@ pub fn checkout_moved_on(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<b
     if !from_checkout {
         return Ok(false);
     }
-    Ok(!stand.changed_since(Some(&target.commit))?.is_empty() || !stand.dirt()?.untracked.is_empty())
+    // Edits cannot be the same ones with certainty: the source laid out is.
+    let dirt = stand.dirt()?;
+    Ok(dirt.edited() || !stand.same_tree("HEAD", &target.commit)?)
 }
 
 /// What runs now, beside what should: images and mounted source.

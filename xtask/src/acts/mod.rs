@@ -6,6 +6,7 @@ pub mod blockers;
 pub mod bulk;
 pub mod cluster;
 pub mod code;
+pub mod env;
 pub mod fence;
 pub mod freeze;
 pub mod properties;
@@ -18,6 +19,7 @@ pub mod smoke;
 pub mod stored;
 pub mod sums;
 pub mod swap;
+pub mod target;
 pub mod up;
 
 use crate::config::Config;

@@ -202,6 +202,7 @@ mod tests {
             hostname: "h".into(),
             config_hash: String::new(),
             binds: Vec::new(),
+            ports: Vec::new(),
             env: Vec::new(),
             argv: Vec::new(),
         }

@@ -2,13 +2,12 @@
 
 use super::args::Global;
 use super::with_global;
-use crate::acts::code::trees_root;
 use crate::clock::{self, Clock, human_age};
 use crate::error::{Exit, Result};
 use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
-use crate::pipeline::{lock, offer, open_runs, single};
+use crate::pipeline::{lock, offer, open_runs, single, standing};
 use crate::report::Screen;
 use crate::stand::postgres;
 use serde_json::{Value, json};
@@ -21,15 +20,17 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let head = start.stand.head().unwrap_or_default();
         let held = lock::holder(&facts.engine_id, &start.config.stand.project);
         let open = open_runs::find(repo)?;
-        let trees = trees_root(start.config);
+        let standing = standing::look(start, &facts, last.as_ref(), &start.stand.dirt()?)?;
         let services: Vec<Value> = facts
             .containers
             .iter()
             .map(|c| {
-                let source = facts.mounts.get(&c.service).and_then(|at| c.source_at(at)).unwrap_or_default();
-                let previous = c.running() && std::path::Path::new(source).starts_with(&trees);
+                let previous = standing.previous.iter().find(|(service, _)| *service == c.service);
+                let mounted = facts.mounts.get(&c.service).and_then(|at| c.source_at(at));
+                let source = previous.map(|(_, source)| source.as_str()).or(mounted).unwrap_or_default();
+                let stranger = standing.strangers.contains(&c.service);
                 json!({ "service": c.service, "state": c.state, "health": c.health, "image": c.image,
-                        "source": source, "runs_previous_source": previous, "restarts": c.restarts })
+                        "source": source, "runs_previous_source": previous.is_some(), "not_in_last_good": stranger, "restarts": c.restarts })
             })
             .collect();
         let databases: Vec<Value> = match facts.pg(start.stand, start.config) {
@@ -55,7 +56,8 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             .collect();
         let data = json!({
             "project": start.config.stand.project, "repo": repo, "head": head,
-            "last_known_good": last, "services": services, "lock": held,
+            "last_known_good": last, "last_known_good_commit": standing.commit,
+            "env_differs": standing.env, "services": services, "lock": held,
             "interrupted": if held.is_some() { json!([]) } else {
                 open.iter().map(|o| json!({ "rid": o.rid, "command": o.command, "last": o.last, "words": o.words(), "since": o.started })).collect()
             },
@@ -85,6 +87,15 @@ fn words(data: &Value) -> String {
         }
         None => "last good  none: no release has passed here\n".into(),
     });
+    let texts = |v: &Value| v.as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+    for words in texts(&data["last_known_good_commit"]) {
+        out.push_str(&format!("           {words}\n"));
+    }
+    for env in texts(&data["env_differs"]) {
+        out.push_str(&format!(
+            "env        other than in the last good release: {env}; the next release takes what stands there now\n"
+        ));
+    }
     for s in data["services"].as_array().into_iter().flatten() {
         let health = s["health"].as_str().map(|h| format!(", {h}")).unwrap_or_default();
         let image = text(&s["image"]);
@@ -99,6 +110,9 @@ fn words(data: &Value) -> String {
                 "           runs {}, not this checkout; `cargo xtask release` returns to the checkout\n",
                 text(&s["source"])
             ));
+        }
+        if s["not_in_last_good"] == true {
+            out.push_str("           not a service of the last good release\n");
         }
     }
     match data["lock"]["rid"].as_str() {

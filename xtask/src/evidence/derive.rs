@@ -202,19 +202,14 @@ fn next(judged: &Judgement, dir: &Path, back: Option<&Rollback>, failure: Option
         Exit::Pass if dir.join("fence.json").exists() && back.is_none() => {
             next.push("to go back while the undo clone is kept: cargo xtask rollback".into());
         }
-        Exit::FailRolledBack => {
-            if let Some(db) = back.and_then(|b| b.failed_database.as_ref()) {
-                next.push(format!("what the failed version wrote is kept in database {db} and dumped"));
-            }
-            if back.and_then(|b| b.code.as_ref()).is_some_and(|code| !code.tree.is_empty()) {
-                next.push("containers run the previous source: do not `docker compose up` before the cause is mended".into());
-            }
-        }
         Exit::NeedsPerson => {
             next.push("look: cargo xtask status".into());
             next.push("try to go back again: cargo xtask rollback".into());
         }
         _ => {}
+    }
+    if let Some(back) = back.filter(|b| b.verified) {
+        next.extend(after(back));
     }
     for text in back.into_iter().flat_map(|b| &b.cluster_changed) {
         next.push(format!("{text}: it belongs to the cluster; no rollback takes that back"));
@@ -231,4 +226,38 @@ fn next(judged: &Judgement, dir: &Path, back: Option<&Rollback>, failure: Option
     requests.sort();
     next.extend(requests.into_iter().map(|name| format!("request: req/{name}")));
     next
+}
+
+/// What runs after a rollback, what it left, and how to go on.
+fn after(back: &Rollback) -> Vec<String> {
+    let mut lines = Vec::new();
+    let tree = back.code.as_ref().map(|code| code.tree.as_str()).filter(|tree| !tree.is_empty());
+    if let Some(tree) = tree.filter(|tree| back.services.iter().any(|s| s.source == **tree)) {
+        let of = back.to.as_ref().map(|rid| format!(" of {rid}")).unwrap_or_default();
+        lines.push(format!("containers run the source{of} in {tree}, not this checkout"));
+        lines.push("a plain `docker compose up` would put the checkout live as it is, unproved".into());
+        lines.push("back to the checkout, once it is good: cargo xtask release".into());
+    }
+    for env in &back.env_differs {
+        lines.push(format!(
+            "containers run with the env values of then; your files are as you left them, and differ: {env}"
+        ));
+    }
+    if !back.removed.is_empty() {
+        lines.push(format!(
+            "only the failed version had {}: its container is removed",
+            back.removed.join(", ")
+        ));
+    }
+    for service in &back.left_running {
+        lines.push(format!(
+            "only the failed version needs the data service {service}: it is left, with its data; \
+             `docker compose stop {service}` ends it"
+        ));
+    }
+    if let Some(db) = &back.failed_database {
+        let dump = back.failed_dump.as_ref().map(|dir| format!(", dumped into {dir}")).unwrap_or_default();
+        lines.push(format!("what was written since is kept in database {db}{dump}"));
+    }
+    lines
 }

@@ -281,6 +281,15 @@ pub struct Rollback {
     /// Roles and cluster settings that are not as they were at the fence: named, never repaired.
     pub cluster_changed: Vec<String>,
     pub set_aside: Vec<SetAside>,
+    /// Services that only the failed version had: their containers are removed.
+    #[serde(default)]
+    pub removed: Vec<String>,
+    /// Data services that only the failed version depends on: they are left as they run.
+    #[serde(default)]
+    pub left_running: Vec<String>,
+    /// Env files of the checkout that say something else than what runs: file and keys.
+    #[serde(default)]
+    pub env_differs: Vec<String>,
     pub failed_database: Option<String>,
     pub failed_dump: Option<String>,
     pub lost_rows: u64,

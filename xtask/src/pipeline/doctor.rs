@@ -3,8 +3,8 @@
 //! and goes on after a finding. Changes nothing.
 
 use super::open_runs::{self, Why};
-use super::{Start, lock};
-use crate::acts::{blockers, code, scan};
+use super::{Start, lock, standing};
+use crate::acts::{blockers, scan};
 use crate::clock::{self, Clock};
 use crate::config::allow;
 use crate::error::{Fault, fault_of};
@@ -234,15 +234,42 @@ fn runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
 }
 
 fn code_that_runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
-    let trees = code::trees_root(start.config);
-    for (service, at) in &facts.mounts {
-        let source = facts.container(service).filter(|c| c.running()).and_then(|c| c.source_at(at));
-        if let Some(source) = source.filter(|s| Path::new(s).starts_with(&trees)) {
-            found.warn(
-                "code",
-                format!("{service} runs {source}, not this checkout"),
-                "`docker compose up` would put this checkout live unproved: cargo xtask release returns to it",
-            );
-        }
+    let looked = Store::of(&start.config.repo)
+        .last()
+        .and_then(|last| standing::look(start, facts, last.as_ref(), &start.stand.dirt()?));
+    let standing = match looked {
+        Ok(standing) => standing,
+        Err(error) => return found.fault("code", &error),
+    };
+    for (service, source) in &standing.previous {
+        found.warn(
+            "code",
+            format!("{service} runs {source}, not this checkout"),
+            "`docker compose up` would put this checkout live unproved: cargo xtask release returns to it",
+        );
+    }
+    for words in standing.commit {
+        found.good("last good", words);
+    }
+    for env in standing.env {
+        found.warn(
+            "env files",
+            format!("other than in the last good release: {env}"),
+            "a release takes what stands there now: look that it is what you want",
+        );
+    }
+    for service in standing.gone {
+        found.warn(
+            "service",
+            format!("{service} runs, and is not in the compose files any more"),
+            "a release stops it, and removes its container once it has passed",
+        );
+    }
+    for service in standing.strangers {
+        found.warn(
+            "service",
+            format!("{service} runs, and is no service of the last good release"),
+            "if nothing needs it: docker compose stop, else leave it",
+        );
     }
 }

@@ -5,7 +5,7 @@
 use crate::acts::{Ctx, aside, code, freeze};
 use crate::error::Result;
 use crate::evidence::DIGEST;
-use crate::lkg::Store;
+use crate::lkg::{Store, Target};
 use crate::stand::images::{is_kept_tag, kept_tag, release_tag};
 use crate::stand::postgres;
 use serde_json::json;
@@ -14,7 +14,14 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// After a PASS: this release's clone is the undo button; what it replaces goes.
-pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>) -> Result<()> {
+pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -> Result<()> {
+    if let Some(target) = target {
+        // Once its source is taken away nothing else names what the first release found.
+        if target.previous.is_none() && target.tree.is_some() {
+            ctx.stand("housekeeping")?.pin_found(&target.rid, &target.commit)?;
+        }
+        code::remove_gone(ctx, "housekeeping", target)?;
+    }
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
     let mut gone = Vec::new();
@@ -102,9 +109,14 @@ fn forget_others(ctx: &Ctx<'_>, keep: Option<&str>) -> Result<()> {
 
 fn drop_tags(ctx: &Ctx<'_>, which: impl Fn(&str) -> bool) -> Result<()> {
     let stand = ctx.stand("housekeeping")?;
+    // Also services that only an earlier compose file has.
+    let store = Store::of(&ctx.config.repo);
+    let mut services = ctx.facts.model.services();
+    let targets = store.releases().into_iter().filter_map(|rid| store.target(&rid));
+    services.extend(targets.flat_map(|t| t.images).map(|i| i.service));
     for name in stand.image_tags()?.keys().filter(|n| is_kept_tag(&stand.project, n)) {
         let id = name.rsplit_once("ff-prev-").map(|(_, id)| id).unwrap_or_default();
-        let ours = ctx.facts.model.services().iter().any(|s| kept_tag(&stand.project, s, id) == *name);
+        let ours = services.iter().any(|s| kept_tag(&stand.project, s, id) == *name);
         if ours && which(id) {
             stand.untag(name)?;
         }

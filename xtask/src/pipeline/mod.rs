@@ -11,6 +11,7 @@ pub mod release;
 pub mod request;
 pub mod rollback;
 pub mod single;
+pub mod standing;
 pub mod targets;
 
 use crate::acts::short_id;

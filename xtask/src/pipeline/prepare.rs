@@ -1,5 +1,6 @@
 //! Looks at everything and makes the plan of a release. Changes nothing.
 
+use super::standing::{self, Standing};
 use super::{Start, lock, open_runs};
 use crate::acts::room;
 use crate::acts::script::Engine;
@@ -30,6 +31,7 @@ pub struct Prepared {
     pub facts: Facts,
     pub plan: Plan,
     pub dirt: Dirt,
+    pub standing: Standing,
     pub head: String,
     pub last: Option<LastKnownGood>,
     pub options: Options,
@@ -64,10 +66,11 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         }
         None => free_rid(&start.config.repo.join(EVIDENCE), new_rid("rel", now, Some(&head))),
     };
+    let standing = standing::look(start, &facts, last.as_ref(), &dirt)?;
     let mut inputs = Inputs {
         commit: head.clone(),
         branch: stand.branch()?,
-        dirty: !dirt.content.is_empty() || !dirt.untracked.is_empty(),
+        dirty: dirt.edited(),
         migrations: migrate::resolve(stand, &head, &start.config.migrate.files)?,
         verify: migrate::resolve(stand, &head, &start.config.migrate.verify)?,
         base_images: base_images(start, &facts)?,
@@ -79,6 +82,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         drops: Vec::new(),
         short_of_disk: false,
         script: matches!(engine, Engine::Script { .. }),
+        warnings: standing.words(),
     };
     if let Ok(pg) = facts.pg(stand, start.config) {
         let mut psql = pg
@@ -109,7 +113,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
             .into());
     }
     let plan = Plan::release(start.config, &facts, &options.waivers, inputs);
-    Ok(Prepared { facts, plan, dirt, head, last, options, allow })
+    Ok(Prepared { facts, plan, dirt, standing, head, last, options, allow })
 }
 
 /// V2: without a proved backup there is no rollback, and that must be said.

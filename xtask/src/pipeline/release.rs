@@ -204,8 +204,6 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     }
     with_lock(flow, |lock| lock.take_database(&pg))?;
     let last = flow.prepared.last.as_ref();
-    let live = !flow.facts.mounts.is_empty()
-        && last.is_some_and(|l| l.commit != flow.prepared.head && l.head != flow.prepared.head);
     let given = precheck::Given {
         head: &flow.prepared.head,
         branch: &flow.prepared.plan.branch,
@@ -217,7 +215,8 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
         lock: with_lock(flow, |lock| lock.record()),
         started: &flow.started,
         data_services_started: started,
-        code_already_live: live,
+        code_already_live: flow.prepared.standing.code_live,
+        standing: &flow.prepared.plan.warnings,
     };
     let precheck = precheck::run(&ctx(flow, start.stand), &given)?;
     let green = precheck.baseline.iter().flat_map(|b| &b.checks).filter(|c| c.ok).count();

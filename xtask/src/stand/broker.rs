@@ -2,6 +2,7 @@
 //! by a rollback. The password comes by environment, commands by stdin.
 
 use super::Stand;
+use super::containers::Container;
 use super::model::Model;
 use crate::error::{Fault, Lane, Result};
 use std::time::Duration;
@@ -14,22 +15,20 @@ pub struct Broker {
     password: Option<String>,
 }
 
-/// What the model says of the broker: its password and which database Celery uses.
-pub fn broker(model: &Model, service: &str, container: &str, app_services: &[String]) -> Broker {
-    let command = model.command(service);
+/// How to reach the broker: its password as its container was started with, for an env file that was
+/// edited since changes nothing in it; from the model which database Celery uses.
+pub fn broker(model: &Model, container: &Container, app_services: &[String]) -> Broker {
+    let command = &container.argv;
     let from_command =
         command.iter().position(|w| w == "--requirepass").and_then(|at| command.get(at + 1)).cloned();
-    let from_env = || {
-        let env = model.environment(service);
-        env.into_iter().find(|(k, _)| k == "REDIS_PASSWORD").map(|(_, v)| v)
-    };
+    let from_env = || container.env("REDIS_PASSWORD").map(String::from);
     let urls = app_services.iter().flat_map(|s| model.environment(s));
     let database = urls
         .filter(|(k, v)| k.contains("BROKER") || (k.contains("REDIS") && v.starts_with("redis")))
         .find_map(|(_, v)| v.rsplit('/').next().and_then(|d| d.split('?').next()?.parse().ok()))
         .unwrap_or(0);
     Broker {
-        container: container.into(),
+        container: container.id.clone(),
         database,
         password: from_command.or_else(from_env).filter(|p| !p.is_empty()),
     }

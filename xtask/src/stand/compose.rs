@@ -70,6 +70,12 @@ impl Stand {
         self.compose(["up", "-d", "--no-deps", "--no-build"]).args(services).timeout(limit)
     }
 
+    /// `docker stop` of containers, each with `grace` seconds: whatever the compose file names now.
+    pub fn stop_containers(&self, ids: &[String], grace: u64) -> Invocation {
+        let limit = Duration::from_secs(60 + grace * ids.len() as u64);
+        self.docker(["stop", "-t", &grace.to_string()]).args(ids.iter().cloned()).timeout(limit)
+    }
+
     /// `stop` of services, each with `grace` seconds.
     pub fn stop(&self, services: &[String], grace: u64) -> Invocation {
         let limit = Duration::from_secs(60 + grace * services.len() as u64);

@@ -26,10 +26,22 @@ pub struct Container {
     #[serde(default)]
     pub config_hash: String,
     pub binds: Vec<Bind>,
+    /// TCP ports that are published while it runs.
+    #[serde(default)]
+    pub ports: Vec<Port>,
     #[serde(skip)]
     pub env: Vec<(String, String)>,
     #[serde(skip)]
     pub argv: Vec<String>,
+}
+
+/// A TCP port of a container and where the host publishes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    pub inside: u16,
+    /// The host's address, as docker has it.
+    pub host: String,
+    pub port: u16,
 }
 
 impl Container {
@@ -159,6 +171,7 @@ fn container(value: &Value) -> Result<Container> {
                 read_only: !m["RW"].as_bool().unwrap_or(true),
             })
             .collect(),
+        ports: ports(&value["NetworkSettings"]["Ports"]),
         env: strings(&config["Env"])
             .iter()
             .filter_map(|pair| pair.split_once('='))
@@ -168,9 +181,29 @@ fn container(value: &Value) -> Result<Container> {
     })
 }
 
+/// `{"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18080"}]}`
+fn ports(published: &Value) -> Vec<Port> {
+    let pairs = published.as_object().into_iter().flatten();
+    let port = |(name, at): (&String, &Value)| {
+        let inside = name.strip_suffix("/tcp")?.parse().ok()?;
+        let first = at.as_array()?.first()?;
+        let host = first["HostIp"].as_str().unwrap_or_default().to_string();
+        Some(Port { inside, host, port: first["HostPort"].as_str()?.parse().ok()? })
+    };
+    pairs.filter_map(port).collect()
+}
+
 #[cfg(test)]
 mod half_made {
     use super::*;
+
+    #[test]
+    fn published_ports_are_read() {
+        let published = serde_json::json!({ "53/udp": [{ "HostIp": "", "HostPort": "53" }], "9000/tcp": null,
+            "8080/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "18080" }, { "HostIp": "::", "HostPort": "1" }] });
+        assert_eq!(ports(&published), [Port { inside: 8080, host: "127.0.0.1".into(), port: 18080 }]);
+        assert!(ports(&Value::Null).is_empty());
+    }
 
     #[test]
     fn only_those_named_after_another_containers_id() {

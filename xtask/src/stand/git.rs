@@ -20,6 +20,13 @@ pub struct Dirt {
     pub untracked: Vec<String>,
 }
 
+impl Dirt {
+    /// Has anything other content than the commit?
+    pub fn edited(&self) -> bool {
+        !self.content.is_empty() || !self.untracked.is_empty()
+    }
+}
+
 /// The tool's own places: never dirt, never a finding.
 const OWN: [&str; 2] = ["ops/_local/", "ops/_backups/"];
 
@@ -155,7 +162,7 @@ impl Stand {
     /// A commit of the tree as it stands: HEAD itself when clean, else one made
     /// with an index of our own, with HEAD as its parent.
     pub fn commit_as_deployed(&self, dirt: &Dirt, head: &str, message: &str) -> Result<String> {
-        if dirt.content.is_empty() && dirt.untracked.is_empty() {
+        if !dirt.edited() {
             return Ok(head.into());
         }
         let scratch = tempfile::tempdir().context("create a temporary directory")?;
@@ -182,9 +189,39 @@ impl Stand {
         self.git_ok(&["update-ref", &lkg_ref(rid), commit]).map(drop)
     }
 
-    /// Lets go of a commit that [`Stand::pin`] pinned.
+    /// Pins the commit that the first release found: no release has, and its undo clone needs it.
+    pub fn pin_found(&self, rid: &str, commit: &str) -> Result<()> {
+        self.git_ok(&["update-ref", &found_ref(rid), commit]).map(drop)
+    }
+
+    /// Lets go of the commits that were pinned for a release.
     pub fn unpin(&self, rid: &str) -> Result<()> {
-        self.git_ok(&["update-ref", "-d", &lkg_ref(rid)]).map(drop)
+        for name in [lkg_ref(rid), found_ref(rid)] {
+            self.git_ok(&["update-ref", "-d", &name])?;
+        }
+        Ok(())
+    }
+
+    /// Have two commits the same content?
+    pub fn same_tree(&self, one: &str, other: &str) -> Result<bool> {
+        let tree = |commit: &str| self.git_line(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")]);
+        let (one, other) = (tree(one)?, tree(other)?);
+        if one.is_empty() || other.is_empty() {
+            return Err(no_answer("rev-parse"));
+        }
+        Ok(one == other)
+    }
+
+    /// Is a commit part of HEAD, a branch or a tag, so that git keeps it without our ref?
+    pub fn on_a_branch(&self, commit: &str) -> Result<bool> {
+        let of_head = self.exec.run(&self.git(["merge-base", "--is-ancestor", commit, "HEAD"]))?;
+        if of_head.ok() {
+            return Ok(true);
+        }
+        let contains = format!("--contains={commit}");
+        let refs = ["refs/heads", "refs/remotes", "refs/tags"];
+        let args = ["for-each-ref", "--count=1", "--format=%(refname)", &contains];
+        Ok(!self.git_line(&[&args[..], &refs[..]].concat())?.is_empty())
     }
 
     /// Lays out a commit as a worktree outside the checkout.
@@ -204,6 +241,15 @@ impl Stand {
         self.git_ok(&["worktree", "prune"])?;
         let path = dir.display().to_string();
         self.git_ok(&["worktree", "add", "--force", "--detach", &path, commit]).map(drop)
+    }
+
+    /// The commit that is laid out in a worktree.
+    pub fn commit_in(&self, dir: &Path) -> Result<String> {
+        let call = self.git(["rev-parse", "--verify", "HEAD^{commit}"]).cwd(dir);
+        let found = self.exec.run(&call)?.success(&format!("the commit of {}", dir.display()), Lane::A)?;
+        Some(found.text().trim().to_string())
+            .filter(|c| !c.is_empty())
+            .ok_or_else(|| no_answer("rev-parse HEAD"))
     }
 
     /// Removes a worktree that [`Stand::lay_out`] made.
@@ -248,6 +294,11 @@ fn no_answer(what: &str) -> anyhow::Error {
 /// The ref that pins a last known good commit.
 pub fn lkg_ref(rid: &str) -> String {
     format!("refs/ff-xtask/lkg/{rid}")
+}
+
+/// The ref that pins what the first release found.
+fn found_ref(rid: &str) -> String {
+    format!("refs/ff-xtask/found/{rid}")
 }
 
 fn split_nul(text: &str) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The resolved compose model: what `docker compose config --format json` says.
 
+use super::containers::Port;
 use crate::error::{Context, Result, bail};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -95,18 +96,17 @@ impl Model {
         self.binds(service).into_iter().find(|b| Path::new(&b.source) == repo).map(|b| b.target)
     }
 
-    /// The first TCP port that a service publishes: host address, as a URL has it, and port.
-    pub fn published(&self, service: &str) -> Option<(String, u16)> {
+    /// The first TCP port that a service publishes.
+    pub fn published(&self, service: &str) -> Option<Port> {
+        let number = |v: &Value| match v {
+            Value::String(text) => text.parse().ok(),
+            Value::Number(n) => n.as_u64().and_then(|n| u16::try_from(n).ok()),
+            _ => None,
+        };
         let ports = self.service(service)["ports"].as_array()?;
         ports.iter().filter(|p| p["protocol"].as_str().is_none_or(|p| p == "tcp")).find_map(|p| {
-            let port = match &p["published"] {
-                Value::String(text) => text.parse().ok(),
-                Value::Number(n) => n.as_u64().and_then(|n| u16::try_from(n).ok()),
-                _ => None,
-            }?;
-            let host = p["host_ip"].as_str().filter(|h| !h.is_empty() && *h != "0.0.0.0" && *h != "::");
-            let host = host.unwrap_or("127.0.0.1");
-            Some((if host.contains(':') { format!("[{host}]") } else { host.into() }, port))
+            let host = p["host_ip"].as_str().unwrap_or_default().to_string();
+            Some(Port { inside: number(&p["target"]).unwrap_or(0), host, port: number(&p["published"])? })
         })
     }
 
@@ -184,7 +184,8 @@ mod tests {
         assert_eq!(model.services(), ["api", "redis"]);
         assert_eq!(model.built(), ["api"]);
         assert_eq!(model.depends_on("api"), ["postgres", "redis"]);
-        assert_eq!(model.published("api"), Some(("127.0.0.1".into(), 18080)));
+        let port = Port { inside: 8080, host: "127.0.0.1".into(), port: 18080 };
+        assert_eq!(model.published("api"), Some(port));
         assert_eq!(model.published("redis"), None);
         assert_eq!(model.checkout_target("api", Path::new("/r")).as_deref(), Some("/app"));
         assert_eq!(model.image_name("p", "api"), "p-api");

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 /// psycopg2 gives it, or in PostgreSQL's own words. A number is one only where a word before it says
 /// so: 42703 is a client's port or a part of a time stamp as well.
 pub fn sqlstate_in(text: &str) -> Option<String> {
+    #[allow(clippy::expect_used)] // a constant: any test that gets here shows that it is well formed
     static CODE: LazyLock<Regex> = LazyLock::new(|| {
         let told =
             r#"(?:ERROR|FATAL|ОШИБКА|SQLSTATE|sqlstate|pgcode|code)["']?[ :=(\[]{1,4}["']?(42P01|42703)\b"#;

@@ -29,22 +29,27 @@ pub fn active_tasks(ctx: &Ctx<'_>) -> Vec<String> {
     }
 }
 
-/// Stops the application services.
+/// Stops the application services, also those that the new version has no more.
 pub fn stop(ctx: &Ctx<'_>, services: &[String]) -> Result<()> {
     let stand = ctx.stand("change")?;
     let grace = ctx.config.stand.stop_grace_s;
-    let running: Vec<String> = stand
+    let (running, ids): (Vec<String>, Vec<String>) = stand
         .containers()?
         .into_iter()
         .filter(|c| {
             services.contains(&c.service) && !matches!(c.state.as_str(), "exited" | "created" | "dead")
         })
-        .map(|c| c.service)
-        .collect();
+        .map(|c| (c.service, c.id))
+        .unzip();
+    // Compose stops only what its file names.
+    let call = match running.iter().all(|s| ctx.facts.model.has(s)) {
+        true => stand.stop(&running, grace),
+        false => stand.stop_containers(&ids, grace),
+    };
     ctx.waiting("change", format!("{} to stop", running.join(", ")), Duration::from_secs(grace));
     ctx.act(STOP.0, STOP.1, json!({ "services": running, "grace_s": grace }), || {
         if !running.is_empty() {
-            stand.exec.run(&stand.stop(&running, grace))?.success("stop the services", Lane::A)?;
+            stand.exec.run(&call)?.success("stop the services", Lane::A)?;
         }
         Ok(((), json!({})))
     })

@@ -1,7 +1,7 @@
 //! P1 to P5: who releases what onto which stand, how healthy it is, and
 //! whether anything that must not leave is about to.
 
-use crate::acts::{Ctx, room, scan, smoke};
+use crate::acts::{Ctx, room, scan, smoke, target};
 use crate::config::allow::{self, Allowed};
 use crate::error::{Exit, Fault, Lane, Result};
 use crate::evidence::records::{Charter, Finding, LockRecord, Precheck};
@@ -26,6 +26,8 @@ pub struct Given<'a> {
     pub started: &'a str,
     pub data_services_started: Vec<String>,
     pub code_already_live: bool,
+    /// What runs beside what the checkout holds, in words.
+    pub standing: &'a [String],
 }
 
 /// Writes the charter, looks at everything, and refuses once with all reasons.
@@ -38,10 +40,13 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
     for line in &given.dirt.lines {
         log.say(&format!("git status: {line}"));
     }
+    // What runs is asked as it was started, not as the checkout would start it.
+    let running = ctx.facts.as_running(ctx.config, target::model_of(&ctx.config.repo, given.last)?);
+    let asking = Ctx { facts: &running, ..*ctx };
     let (baseline, scan, free, redefined) = std::thread::scope(|s| {
         let redefined = s.spawn(|| redefined(ctx, &stand));
         let baseline =
-            s.spawn(|| smoke::run(ctx, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
+            s.spawn(|| smoke::run(&asking, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
         let scan = s.spawn(|| scan::run(ctx, &stand, given.last, given.dirt, given.allow));
         let free = room::free(ctx);
         (baseline.join(), scan.join(), free, redefined.join())
@@ -64,7 +69,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         stale_allowances: scan.stale,
         context: scan.context,
         weak_secrets: stand.exec.redactor().weak_keys(),
-        warnings: redefined,
+        warnings: given.standing.iter().cloned().chain(redefined).collect(),
         scanned_files: scan.files,
         scan_base: Some(
             given.last.map_or("first release: findings in tracked files are the baseline".into(), |l| {
@@ -120,7 +125,7 @@ fn charter(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Charter> {
         lane: if linked { name } else { given.branch.to_string() },
         branch: given.branch.into(),
         git_head: given.head.into(),
-        dirty: !given.dirt.content.is_empty() || !given.dirt.untracked.is_empty(),
+        dirty: given.dirt.edited(),
         operator,
         host,
         started: given.started.into(),
@@ -192,9 +197,6 @@ fn warn(ctx: &Ctx<'_>, precheck: &mut Precheck) {
         if !red.is_empty() {
             warnings.push(format!("not green before the release: {}", red.join(", ")));
         }
-    }
-    if precheck.code_already_live {
-        warnings.push("services mount the checkout: this code was live before the release began".into());
     }
     if precheck.eol_only > 0 {
         warnings.push(format!("{} files differ in line ends only", precheck.eol_only));

@@ -2,7 +2,7 @@
 //! restored and compared equal, the previous images and source are here, the
 //! override is valid, and nothing blocks the swap.
 
-use crate::acts::{Ctx, blockers, code};
+use crate::acts::{Ctx, blockers, code, target};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::{Proof, Readiness};
 use crate::lkg::{LastKnownGood, Store, Target};
@@ -24,7 +24,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
     let pg = ctx.pg("ready")?;
     let mut admin = pg.session("postgres", &ctx.app("ready"))?;
     let clone = postgres::side_name(&pg.database, "pre", ctx.id);
-    let mut target = code::decide(ctx, given.last, given.head, given.dirt, &clone)?;
+    let mut target = target::decide(ctx, given.last, given.head, given.dirt, &clone)?;
     target.database.clone_from(&pg.database);
     let about = json!({ "kind": target.kind, "commit": target.commit, "images": target.images.len() });
     let valid = ctx.act("ready", "prepare the way back", about, || {

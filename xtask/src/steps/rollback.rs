@@ -2,9 +2,10 @@
 //! Everything here asks the world before it acts, so that it can be run again
 //! after it was interrupted.
 
-use crate::acts::smoke::{self, Patience};
+mod prove;
+
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, aside, cluster, code, fence, freeze, properties, restore, swap, up};
+use crate::acts::{Ctx, aside, cluster, code, env, fence, freeze, properties, restore, swap};
 use crate::clock;
 use crate::error::{Fault, Lane, Result, fault_of};
 use crate::evidence::Reached;
@@ -53,6 +54,11 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Rollback {
         recovers: given.recovers.map(String::from),
         to: given.target.previous.as_ref().map(|p| p.rid.clone()),
         code: Some(code::source_back(given.target)),
+        env_differs: given
+            .target
+            .previous
+            .as_ref()
+            .map_or_else(Vec::new, |p| env::differences(&ctx.config.repo, &p.rid)),
         ..Rollback::default()
     };
     record.database.cited.clone_from(&given.cited);
@@ -103,10 +109,11 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
             record.problems.push("compose does not take the rollback override".into());
         }
         code::redeploy(ctx, "rollback", target, &files)?;
+        record.services = code::compare(ctx, "rollback", target)?.0;
     } else {
         code::start_again(ctx, "rollback", target)?;
     }
-    prove(ctx, given, record)
+    prove::run(ctx, given, record)
 }
 
 /// Stop, fence, swap, properties, queues, previous images and source, smoke, prove.
@@ -151,7 +158,8 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
     }
     code::redeploy(ctx, "rollback", target, &files)?;
     code::names_back(ctx, "rollback", target)?;
-    prove(ctx, given, record)?;
+    record.removed = code::remove_failed_only(ctx, "rollback", target, &files.model)?;
+    prove::run(ctx, given, record)?;
     if !fence_record.cluster.is_empty() {
         record.cluster_changed = cluster::differences(&fence_record.cluster, &cluster::read(&mut admin)?);
         for text in &record.cluster_changed {
@@ -180,9 +188,8 @@ fn sum_again(ctx: &Ctx<'_>, given: &Given<'_>, fence_record: &Fence) -> Result<O
 
 fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
     let stand = ctx.stand("rollback")?;
-    // Also services that only the failed version has, and ones that only the previous one had.
-    let mut services = ctx.facts.app_services.clone();
-    services.extend(target.running.iter().filter(|s| !ctx.facts.app_services.contains(s)).cloned());
+    // Also services that only one of the two versions has.
+    let mut services = target.app_services(&ctx.facts.app_services);
     services.retain(|s| !ctx.facts.data_services.contains(s));
     let ids: Vec<String> = stand
         .containers()?
@@ -197,9 +204,10 @@ fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
     ctx.act("rollback", "stop failed version", json!({ "containers": ids }), || {
         if !ids.is_empty() {
             // By id: the failed version's own compose file is not trusted with this.
-            let limit = Duration::from_secs(60 + grace * ids.len() as u64);
-            let call = stand.docker(["stop", "-t", &grace.to_string()]).args(ids.clone()).timeout(limit);
-            stand.exec.run(&call)?.success("stop the failed version", Lane::A)?;
+            stand
+                .exec
+                .run(&stand.stop_containers(&ids, grace))?
+                .success("stop the failed version", Lane::A)?;
         }
         Ok(((), json!({})))
     })
@@ -262,53 +270,6 @@ fn swap_in(
         Ok(((), json!({})))
     })?;
     record.database.open = true;
-    Ok(())
-}
-
-/// Up and smoke side by side, against the baseline.
-fn prove(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
-    let target = given.target;
-    if target.running.is_empty() {
-        // Nothing ran before: back is "stopped, database as before".
-        let still: Vec<String> = ctx
-            .stand("rollback")?
-            .containers()?
-            .into_iter()
-            .filter(|c| ctx.facts.app_services.contains(&c.service) && c.running())
-            .map(|c| c.service)
-            .collect();
-        record.up = still.is_empty();
-        record.smoke = Some(Smoke { ok: true, ..Smoke::default() });
-        record.problems.extend(still.into_iter().map(|s| format!("{s} runs, and did not before")));
-        return Ok(());
-    }
-    let mut services = target.running.clone();
-    services.extend(ctx.facts.data_services.iter().cloned());
-    let cancel = smoke::never();
-    let (deploy, smoked) = std::thread::scope(|scope| {
-        let smoked = scope.spawn(|| {
-            let told = smoke::first_answer(ctx, "rollback", || {});
-            smoke::run(ctx, "rollback", Patience::of(ctx.config), &cancel, &told)
-        });
-        let deploy = up::prove(ctx, "rollback", &services, &cancel);
-        if !deploy.as_ref().is_ok_and(|d| d.up) {
-            smoke::raise(&cancel);
-        }
-        (deploy, smoked.join())
-    });
-    let deploy = deploy?;
-    record.up = deploy.up;
-    record.problems.extend(deploy.problems);
-    let smoked = smoked.map_err(|_| crate::error::anyhow!("the second smoke died"))??;
-    if let Some(baseline) = given.baseline {
-        record.not_green_again = smoke::lost(baseline, &smoked);
-    } else {
-        record.not_green_again = smoked.checks.iter().filter(|c| !c.ok).map(|c| c.name.clone()).collect();
-    }
-    if !record.not_green_again.is_empty() {
-        record.problems.push(format!("not good again: {}", record.not_green_again.join(", ")));
-    }
-    record.smoke = Some(smoked);
     Ok(())
 }
 

@@ -49,6 +49,11 @@ impl Before {
         }
     }
 
+    /// Does a service run from the checkout itself?
+    pub fn runs_the_checkout(&self, stand: &Stand) -> bool {
+        self.containers.values().any(|c| c.source.as_ref() == Some(&stand.repo))
+    }
+
     /// Data services were not stopped, recreated or restarted.
     #[track_caller]
     pub fn data_services_ran_on(&self, stand: &Stand, at: &str) {

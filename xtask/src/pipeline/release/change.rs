@@ -37,7 +37,7 @@ pub(super) fn stop_and_clone(flow: &mut Flow<'_>, active: Vec<String>) -> Result
     // Not everybody may ask for one, and nothing depends on it.
     let _ = admin.ask("CHECKPOINT", Duration::from_secs(600));
     let stopped_at = flow.run.journal.elapsed_ms();
-    change::stop(&ctx, &flow.facts.app_services)?;
+    change::stop(&ctx, &target.app_services(&flow.facts.app_services))?;
     let fence = change::fence_and_clone(&ctx, &mut admin, target, active, stopped_at)?;
     change::unfence(&ctx, &mut admin, &fence)?;
     let detail = format!("fence {} ms, clone {} ms, {}", fence.fence_ms, fence.clone_ms, fence.broker);
@@ -127,6 +127,9 @@ fn smoke_step(ctx: &Ctx<'_>, cancel: &Arc<AtomicBool>, serving: &Sender<()>) -> 
     let told = smoke::first_answer(ctx, "smoke", || {
         let _ = serving.send(());
     });
+    // Where the new version listens, which need not be where the previous one did.
+    let defined = ctx.facts.as_defined(ctx.config);
+    let ctx = &Ctx { facts: &defined, ..*ctx };
     let record = smoke::run(ctx, "smoke", Patience::of(ctx.config), cancel, &told)?;
     ctx.run.write_json("smoke.json", &record)?;
     let bad: Vec<String> =

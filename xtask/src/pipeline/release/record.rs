@@ -1,7 +1,7 @@
 //! The end of a release: the last known good, the failure as it is recorded.
 
 use super::{Flow, ctx};
-use crate::acts::code;
+use crate::acts::env;
 use crate::clock::{self, Clock};
 use crate::error::{Exit, Fault, Result, fault_of};
 use crate::evidence::RunDir;
@@ -16,7 +16,7 @@ use crate::steps::migrate;
 pub(super) fn after_pass(flow: &Flow<'_>) -> Result<()> {
     let ctx = ctx(flow, flow.start.stand).shielded();
     migrate::unstage(&ctx)?;
-    housekeeping::after_pass(&ctx, flow.fence.as_ref().map(|f| f.clone.as_str()))
+    housekeeping::after_pass(&ctx, flow.fence.as_ref().map(|f| f.clone.as_str()), flow.target.as_ref())
 }
 
 /// Sums up, and writes the last known good after everything else.
@@ -36,7 +36,7 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
     stand.pin(rid, &commit)?;
     fsx::private_dir(&store.of_release(rid)?)?;
     fsx::write_json(&store.own_model(rid), &flow.facts.model.raw)?;
-    code::keep_env_files(&flow.start.config.repo, store, rid)?;
+    env::keep(&flow.start.config.repo, store, rid)?;
     let deploy: Deploy = flow.run.read("deploy.json").unwrap_or_default();
     let backup: Option<Backup> = flow.run.read("backup.json");
     let good = LastKnownGood {

@@ -4,7 +4,7 @@
 use super::recover::sums_ms;
 use crate::acts::stored::{self, Stored};
 use crate::acts::sums::{self, Sums};
-use crate::acts::{Ctx, code, fence, restore, room, schema};
+use crate::acts::{Ctx, code, fence, restore, room, schema, target};
 use crate::error::{Context, Exit, Fault, Result, fault_of};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, REPLACE, Reached, read_journal, read_record};
@@ -79,8 +79,15 @@ pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path, code_of: Option<&LastKnownG
     fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
     let head = ctx.stand.head()?;
     let dirt = ctx.stand.dirt()?;
-    let mut target = code::decide(ctx, code_of, &head, &dirt, &side)?;
+    let mut target = target::decide(ctx, code_of, &head, &dirt, &side)?;
     target.database.clone_from(&pg.database);
+    let last = store.last()?.map(|l| l.rid);
+    if let Some(release) = code_of.filter(|r| Some(&r.rid) != last.as_ref()) {
+        // Its services that a later release did without.
+        let missing = |s: &String| ctx.facts.container(s).is_none() && !target.running.contains(s);
+        let gone: Vec<String> = release.images.iter().map(|(s, _)| s.clone()).filter(missing).collect();
+        target.running.extend(gone);
+    }
     code::keep_images(ctx, "rollback", &mut target)?;
     if let Some(gone) = target.images.iter().find(|i| !i.present && target.running.contains(&i.service)) {
         postgres::drop_database(&mut admin, &target.clone, Duration::from_secs(600))?;

@@ -2,7 +2,7 @@
 //! could not be read.
 
 use crate::property::hold;
-use crate::stand::containers::{self, Container};
+use crate::stand::containers::{self, Container, Port};
 use crate::stand::dump::split_contents;
 use crate::stand::model::{Bind, Model};
 use proptest::prelude::*;
@@ -145,7 +145,10 @@ fn a_model_made_of_known_parts_gives_them_back_and_no_part_of_it_is_a_model() {
             let bind =
                 |(p, ro): &(String, bool)| Bind { source: p.clone(), target: p.clone(), read_only: *ro };
             prop_assert_eq!(model.binds(name), binds.iter().map(bind).collect::<Vec<_>>());
-            prop_assert_eq!(model.published(name), port.map(|p| ("[::1]".to_string(), p)));
+            prop_assert_eq!(
+                model.published(name),
+                port.map(|port| Port { inside: 80, host: "::1".into(), port })
+            );
         }
         let part = &text.as_bytes()[..cut.index(text.len())];
         prop_assert!(Model::parse(part).is_err(), "a part of a model");
@@ -178,6 +181,7 @@ fn inspected() -> impl Strategy<Value = Container> {
                 .into_iter()
                 .map(|(source, target, read_only)| Bind { source, target, read_only })
                 .collect(),
+            ports: Vec::new(),
             env,
             argv,
         }
