@@ -48,7 +48,7 @@ pub fn into_file(ctx: &Ctx<'_>, dump: &Dump<'_>, path: &Path) -> Result<Written>
             }
             None => {
                 let size = crate::fsx::human_bytes(dump.bytes);
-                let what = format!("dumping {} ({size} in the database)", dump.database);
+                let what = format!("writing the dump of {} ({size} in the database)", dump.database);
                 ctx.progress(dump.step, &what, Far { done: state.written, ..Far::default() });
             }
         }

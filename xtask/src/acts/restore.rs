@@ -231,6 +231,7 @@ pub fn compare(ctx: &Ctx<'_>, step: &str, side: &str, source: &Source) -> Result
             let mut sessions = sums::open(&pg, side, &app, None, sums::sessions())?;
             let tick = |done, total| ctx.progress(step, "summing the restored copy", Far::of(done, total));
             let copy = sums::take(&mut sessions, &tick)?;
+            ctx.progress(step, "reading the restored schema", Far::default());
             let extensions = schema::extensions(&mut sessions[0].psql)?;
             let sequences = schema::sequences(&mut sessions[0].psql)?;
             Ok::<_, anyhow::Error>((copy, extensions, sequences))

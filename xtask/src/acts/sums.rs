@@ -25,9 +25,9 @@ pub type Sums = BTreeMap<String, Sum>;
 
 /// Hours, not minutes: a large table is one statement.
 const LIMIT: Duration = Duration::from_secs(12 * 3600);
-/// A larger table is summed in parts of this many pages (256 MB): several sessions share it, and
+/// A larger table is summed in parts of this many pages (64 MB): several sessions share it, and
 /// it shows how far they are.
-const PART: u64 = 32_768;
+const PART: u64 = 8_192;
 
 #[derive(Debug, Deserialize)]
 struct Line {
@@ -254,8 +254,8 @@ mod tests {
         let whole = [(0, Some(PART)), (PART, Some(2 * PART)), (2 * PART, Some(3 * PART)), (3 * PART, None)];
         assert_eq!(pages, whole);
         assert_eq!(parts.iter().map(|w| w.bytes).sum::<u64>(), 400);
-        assert!(statement(&parts[1]).ends_with("ctid >= '(32768,0)'::tid AND ctid < '(65536,0)'::tid"));
-        assert!(statement(&parts[3]).ends_with("FROM ONLY a.b t WHERE ctid >= '(98304,0)'::tid"));
+        assert!(statement(&parts[1]).ends_with("ctid >= '(8192,0)'::tid AND ctid < '(16384,0)'::tid"));
+        assert!(statement(&parts[3]).ends_with("FROM ONLY a.b t WHERE ctid >= '(24576,0)'::tid"));
     }
 
     #[test]

@@ -186,7 +186,9 @@ fn read_source(
             let app = ctx.app("sums");
             let mut sessions = sums::open(pg, &pg.database, &app, Some(snapshot), sums::sessions())?;
             let tick = |done, total| ctx.progress("backup", "summing the tables", Far::of(done, total));
-            sums::take(&mut sessions, &tick)
+            let sums = sums::take(&mut sessions, &tick);
+            ctx.progress("backup", "reading the schema", Far::default());
+            sums
         })();
         (objects.join(), sums)
     });
