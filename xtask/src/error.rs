@@ -160,6 +160,13 @@ pub fn fault_of(error: &anyhow::Error) -> Fault {
     }
 }
 
+/// The first of many, in words.
+pub fn some(all: &[String]) -> String {
+    let more = all.len().saturating_sub(10);
+    let first = all.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,14 +12,35 @@ pub enum Event {
     StepEnded { step: String, outcome: Outcome, ms: u64, detail: String },
     /// A step is waiting: for what, and its limit in ms. Sent once; the screen counts.
     Waiting { step: String, what: String, limit_ms: u64 },
-    /// Bytes or items done, of a total where it is known.
-    Progress { step: String, what: String, done: u64, total: Option<u64> },
+    /// How far it is.
+    Progress { step: String, what: String, far: Far },
     /// A fact worth a line.
     Note { step: String, text: String },
     /// Something the reader should look at; never changes the verdict.
     Warning { step: String, text: String },
     /// The last lines of a log, on failure.
     Tail { log: String, lines: Vec<String> },
+}
+
+/// How far something is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Far {
+    pub done: u64,
+    pub total: Option<u64>,
+    /// Done and total are estimates.
+    pub about: bool,
+    /// Bytes that lie in a file by now, where that is another figure.
+    pub written: Option<u64>,
+}
+
+impl Far {
+    pub fn of(done: u64, total: u64) -> Far {
+        Far { done, total: Some(total), ..Far::default() }
+    }
+    /// The same where both are estimates.
+    pub fn about(done: u64, total: u64) -> Far {
+        Far { about: true, ..Far::of(done.min(total), total) }
+    }
 }
 
 /// How a step ended.

@@ -2,25 +2,21 @@
 //! dumped, and kept.
 
 use super::sums::Sums;
-use super::{Ctx, bulk, fence};
-use crate::error::{Context, Lane, Result};
+use super::tables::{self, Table};
+use super::{Ctx, dump, fence};
+use crate::error::{Context, Result};
+use crate::event::Far;
 use crate::evidence::records::SetAside;
 use crate::fsx;
 use crate::stand::postgres;
 use crate::stand::psql::{Psql, literal};
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(6 * 3600);
-
-#[derive(Debug, Deserialize)]
-struct Table {
-    name: String,
-    filenode: u64,
-}
 
 #[derive(Debug, Deserialize)]
 struct Count {
@@ -43,23 +39,19 @@ pub fn count(
     let app = ctx.app("aside");
     // A stranger in it, e.g. a monitor that looks into every database, changes nothing that counts.
     let (mut psql, _) = fence::with_door_open(admin, failed, &app, |_| pg.session(failed, &app))?;
-    // One transaction: `age` counts from one and the same transaction id in all of it. Apart, the writers
-    // of the live database would move it on, and the first rows after the fence would be missed.
-    psql.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-    let tables: Vec<Table> = psql.rows(
-        "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relfilenode::bigint AS filenode \
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
-        LIMIT,
-    )?;
-    // As distances from the next transaction id: correct across a wraparound.
-    let age = psql.value(&format!("SELECT age(({}::numeric % 4294967296)::text::xid)", literal(xid)))?;
-    let age = age.context("the age of the fence")?;
+    let tables = tables::all(&mut psql)?;
+    // As distances from the next transaction id: correct across a wraparound. The fence's is told in the
+    // same statement: `age` counts from one and the same transaction id in all of it. Apart, the writers
+    // of the live database would move it on, and the first rows after the fence would be missed. In one
+    // transaction for all tables the server would run out of room for its locks.
+    let fence = format!("age(({}::numeric % 4294967296)::text::xid)", literal(xid));
+    let total = tables.iter().map(|t| t.bytes).sum();
+    let mut done = 0;
     let mut counts = BTreeMap::new();
-    for group in tables.chunks(50) {
+    for group in tables::group(tables.clone()) {
         let one = |t: &Table| {
             format!(
-                "SELECT {} AS name, count(*) AS now, count(*) FILTER (WHERE age(t.xmin) <= {age}) AS since FROM ONLY {} t",
+                "SELECT {} AS name, count(*) AS now, count(*) FILTER (WHERE age(t.xmin) <= {fence}) AS since FROM ONLY {} t",
                 literal(&t.name),
                 t.name
             )
@@ -67,8 +59,9 @@ pub fn count(
         let sql = group.iter().map(one).collect::<Vec<_>>().join("\nUNION ALL\n");
         let rows: Vec<Count> = psql.rows(&sql, LIMIT)?;
         counts.extend(rows.into_iter().map(|c| (c.name.clone(), c)));
+        done += group.iter().map(|t| t.bytes).sum::<u64>();
+        ctx.progress(step, "counting what was set aside", Far::of(done, total));
     }
-    psql.run("COMMIT")?;
     psql.close();
     let mut found = Vec::new();
     for table in &tables {
@@ -88,8 +81,9 @@ pub fn count(
             found.push(aside);
         }
     }
+    let there: BTreeSet<&str> = tables.iter().map(|t| t.name.as_str()).collect();
     for (name, before) in at_fence.into_iter().flatten() {
-        if name != "pg_largeobject" && !tables.iter().any(|t| &t.name == name) {
+        if name != "pg_largeobject" && !there.contains(name.as_str()) {
             let at_fence = Some(before.rows);
             found.push(SetAside {
                 table: name.clone(),
@@ -140,13 +134,14 @@ fn stream(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, path: &Path
     // pg_dump connects once; the door is closed behind it by a thread that sees it inside.
     let call =
         pg.dump(failed, &app, None, ctx.config.backup.compression, ctx.config.backup.lock_wait_s, LIMIT);
+    let bytes = postgres::size(admin, failed)?;
+    let (tables, _) = fence::with_door_open(admin, failed, &app, |_| {
+        tables::as_dumped(&mut pg.session(failed, &format!("{app}-tables"))?)
+    })?;
+    let what = dump::Dump { step, database: failed, bytes, tables: &tables, app: &app, call };
     postgres::allow_connections(admin, failed, true)?;
     let result = std::thread::scope(|scope| {
-        let what = format!("dumping {failed}");
-        let dumping = scope.spawn(move || {
-            let tick = |bytes| ctx.progress(step, &what, bytes, None);
-            bulk::into_file(path, &tick, |file| pg.stand.exec.run(&call.stdout(file)))
-        });
+        let dumping = scope.spawn(|| dump::into_file(ctx, &what, path));
         let inside = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = {} AND application_name = {}",
             literal(failed),
@@ -165,6 +160,8 @@ fn stream(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, path: &Path
         finished
     });
     let written = result?;
-    written.finished.success(&format!("dump {failed}"), Lane::C)?;
+    if !written.finished.ok() {
+        return Err(dump::failed(&written.finished, failed).into());
+    }
     Ok((written.sha256, written.bytes))
 }

@@ -21,7 +21,7 @@ pub struct Written {
 }
 
 /// How often the screen hears of progress.
-const TICK: Duration = Duration::from_millis(250);
+pub const TICK: Duration = Duration::from_millis(250);
 
 /// Creates `path` (owner-only), lets `run` have a process write into it, and returns when it is on disk.
 /// `tick` gets the bytes that were hashed so far.

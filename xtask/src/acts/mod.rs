@@ -6,6 +6,7 @@ pub mod blockers;
 pub mod bulk;
 pub mod cluster;
 pub mod code;
+pub mod dump;
 pub mod env;
 pub mod fence;
 pub mod freeze;
@@ -15,16 +16,19 @@ pub mod room;
 pub mod scan;
 pub mod schema;
 pub mod script;
+pub mod send;
 pub mod smoke;
 pub mod stored;
 pub mod sums;
 pub mod swap;
+pub mod tables;
 pub mod target;
 pub mod up;
+pub mod watch;
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Far};
 use crate::evidence::RunDir;
 use crate::exec::Exec;
 use crate::facts::Facts;
@@ -89,8 +93,9 @@ impl<'a> Ctx<'a> {
         self.events.waiting(step, what, crate::clock::ms(limit));
     }
 
-    pub fn progress(&self, step: &str, what: &str, done: u64, total: Option<u64>) {
-        self.events.send(Event::Progress { step: step.into(), what: what.into(), done, total });
+    /// Tells how far the step is.
+    pub fn progress(&self, step: &str, what: &str, far: Far) {
+        self.events.send(Event::Progress { step: step.into(), what: what.into(), far });
     }
 }
 

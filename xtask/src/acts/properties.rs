@@ -5,38 +5,60 @@
 use crate::error::Result;
 use crate::stand::psql::{Psql, ident};
 
-/// The statements that give a database named `to` the properties that `from` had in the archive.
-pub fn statements(script: &str, from: &str, to: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut wanted = false;
-    let mut current = String::new();
-    let mut inside = Inside::Nothing;
-    for line in script.lines() {
-        let between = inside == Inside::Nothing && current.is_empty();
-        if inside == Inside::Nothing
+/// Takes the statements that give a database named `to` the properties that `from` had in the archive
+/// out of pg_restore's script, line by line: with thousands of tables it is long.
+pub struct Reader<'a> {
+    from: &'a str,
+    to: &'a str,
+    found: Vec<String>,
+    wanted: bool,
+    current: String,
+    inside: Inside,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(from: &'a str, to: &'a str) -> Reader<'a> {
+        Reader { from, to, found: Vec::new(), wanted: false, current: String::new(), inside: Inside::Nothing }
+    }
+
+    pub fn line(&mut self, line: &str) {
+        let between = self.inside == Inside::Nothing && self.current.is_empty();
+        if self.inside == Inside::Nothing
             && let Some(header) = line.strip_prefix("-- Name: ")
         {
-            wanted = header_wanted(header, from);
-            current.clear();
-            continue;
+            self.wanted = header_wanted(header, self.from);
+            self.current.clear();
+            return;
         }
         // A line for psql.
         if between && line.starts_with('\\') {
-            continue;
+            return;
         }
-        inside.advance(line);
-        if !wanted || (between && (line.is_empty() || line.starts_with("--"))) {
-            continue;
+        self.inside.advance(line);
+        if !self.wanted || (between && (line.is_empty() || line.starts_with("--"))) {
+            return;
         }
-        current.push_str(line);
-        current.push('\n');
-        if line.trim_end().ends_with(';') && inside == Inside::Nothing {
-            let statement = current.trim().trim_end_matches(';').to_string();
-            current.clear();
-            found.extend(renamed(&statement, from, to));
+        self.current.push_str(line);
+        self.current.push('\n');
+        if line.trim_end().ends_with(';') && self.inside == Inside::Nothing {
+            let statement = std::mem::take(&mut self.current);
+            let statement = statement.trim().trim_end_matches(';');
+            self.found.extend(renamed(statement, self.from, self.to));
         }
     }
-    found
+
+    /// What was found.
+    pub fn finish(self) -> Vec<String> {
+        self.found
+    }
+}
+
+/// The statements of a whole script.
+#[cfg(test)]
+pub fn statements(script: &str, from: &str, to: &str) -> Vec<String> {
+    let mut reader = Reader::new(from, to);
+    script.lines().for_each(|line| reader.line(line));
+    reader.finish()
 }
 
 /// Where a script stands at the end of a line. Comments and bodies of functions may hold anything,

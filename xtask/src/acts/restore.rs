@@ -3,17 +3,17 @@
 
 use super::schema::{self, Extension, Objects, Sequence};
 use super::sums::{self, Sums};
-use super::{Ctx, fence, properties};
+use super::{Ctx, fence, properties, send, watch};
 use crate::error::{Context, Fault, Lane, Result};
+use crate::event::Far;
 use crate::fsx;
-use crate::stand::dump::split_contents;
+use crate::stand::dump::{Entry, Lines, entry};
 use crate::stand::postgres::{self, Pg};
 use crate::stand::psql::{Psql, ident};
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufWriter, Cursor, Read, Seek, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A restore of terabytes takes hours.
@@ -72,7 +72,7 @@ pub fn beside(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, what: &What<'_>) -> R
     })?;
     let remote = remote_archive(ctx.id, side);
     let result = ctx.act(step, "restore", json!({ "database": side, "archive": archive }), || {
-        let sha256 = send(ctx, step, &pg, archive, &remote)?;
+        let sha256 = send::into(ctx, step, &pg, (archive, &remote), RESTORE)?;
         let properties = read_properties(ctx, &pg, &remote, what.from)?;
         load(ctx, step, &pg, side, &remote, what.extensions)?;
         let data = json!({ "sha256": sha256, "properties": properties.len() });
@@ -89,32 +89,50 @@ fn remote_archive(id: &str, side: &str) -> String {
     format!("/tmp/ffx_{id}_{}.dump", &fsx::sha256(side.as_bytes())[..6])
 }
 
-/// Streams a file into the container and hashes what was read from disk: a flipped byte between
-/// dump and proof shows here.
-fn send(ctx: &Ctx<'_>, step: &str, pg: &Pg, archive: &Path, remote: &str) -> Result<String> {
-    let size = std::fs::metadata(archive).with_context(|| format!("find {}", archive.display()))?.len();
-    ctx.progress(step, "copying the dump into the database container", 0, Some(size));
-    let hashing = Hashing::open(archive)?;
-    let state = Arc::clone(&hashing.state);
-    let script = format!("umask 077; cat > {remote}");
-    let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", &script]).timeout(RESTORE);
-    let finished = pg.stand.exec.run_with(&call, Some(Box::new(hashing)), &mut |_| Ok(()))?;
-    finished.success("copy the dump into the database container", Lane::A)?;
-    let state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if state.1 != size {
-        return Err(Fault::new(format!("only {} of {size} bytes of the dump were read", state.1))
-            .lane(Lane::A)
-            .into());
-    }
-    Ok(fsx::hex(&state.0.clone().finalize()))
-}
-
 fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str) -> Result<Vec<String>> {
     let argv = ["pg_restore", "-C", "-s", "-f", "-", remote].map(String::from);
     let call = pg.inside(&ctx.app("properties"), &[], &argv).quiet().timeout(Duration::from_secs(600));
-    let finished = pg.stand.exec.run(&call)?;
-    let finished = finished.success("read the database's properties out of the archive", Lane::C)?;
-    Ok(properties::statements(&finished.text(), from, from))
+    let (mut lines, mut reader) = (Lines::default(), properties::Reader::new(from, from));
+    let mut sink = |bytes: &[u8]| {
+        lines.push(bytes, |line| reader.line(line));
+        Ok(())
+    };
+    let finished = pg.stand.exec.run_with(&call, None, &mut sink)?;
+    finished.success("read the database's properties out of the archive", Lane::C)?;
+    Ok(reader.finish())
+}
+
+/// What an archive holds, in the order of a restore.
+struct Contents {
+    /// Entries that are restored before the extensions are created.
+    first: String,
+    /// The others: a line each, which for as many large objects is too much for memory.
+    rest: File,
+    entries: usize,
+}
+
+fn read_contents(ctx: &Ctx<'_>, pg: &Pg, remote: &str, schemas: &[String]) -> Result<Contents> {
+    let file = tempfile::tempfile().context("make a temporary file")?;
+    let mut rest = BufWriter::new(file);
+    let (mut lines, mut first, mut entries) = (Lines::default(), String::new(), 0);
+    let mut sink = |bytes: &[u8]| {
+        let mut written = Ok(());
+        lines.push(bytes, |line| match entry(line, schemas) {
+            Some(Entry::First) => first.extend([line, "\n"]),
+            Some(Entry::Rest) if written.is_ok() => {
+                entries += 1;
+                written = writeln!(rest, "{line}");
+            }
+            _ => {}
+        });
+        written
+    };
+    let call = pg.contents(&ctx.app("contents"), remote);
+    let finished = pg.stand.exec.run_with(&call, None, &mut sink)?;
+    finished.success("the dump's table of contents cannot be read", Lane::C)?;
+    let mut rest = rest.into_inner().map_err(|e| e.into_error()).context("write a temporary file")?;
+    rest.rewind().context("read a temporary file")?;
+    Ok(Contents { first, rest, entries })
 }
 
 fn load(
@@ -126,17 +144,16 @@ fn load(
     extensions: &[Extension],
 ) -> Result<()> {
     let exec = &pg.stand.exec;
-    let list = exec.run(&pg.contents(&ctx.app("contents"), remote))?;
-    let list = list.success("the dump's table of contents cannot be read", Lane::C)?.text();
     let foreign: Vec<&Extension> = extensions.iter().filter(|e| e.name != "plpgsql").collect();
     let schemas: Vec<String> =
         foreign.iter().map(|e| e.schema.clone()).filter(|s| s != "public" && s != "pg_catalog").collect();
-    let contents = split_contents(&list, &schemas);
-    let restore = |part: &str, jobs: usize| -> Result<()> {
+    let contents = read_contents(ctx, pg, remote, &schemas)?;
+    let restore = |part: Box<dyn Read + Send>, jobs: usize| -> Result<()> {
         let remote_list = format!("{remote}.list");
         let script = format!("umask 077; cat > {remote_list}");
-        let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", &script]).stdin(part);
-        exec.run(&call)?.success("write the list of entries", Lane::A)?;
+        let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", &script]);
+        let finished = exec.run_with(&call, Some(part), &mut |_| Ok(()))?;
+        finished.success("write the list of entries", Lane::A)?;
         let call = pg.restore(side, &ctx.app("restore"), &remote_list, remote, jobs, RESTORE);
         let finished = exec.run(&call)?;
         if finished.ok() {
@@ -148,7 +165,7 @@ fn load(
             .into())
     };
     if !contents.first.is_empty() {
-        restore(&contents.first, 1)?;
+        restore(Box::new(Cursor::new(contents.first)), 1)?;
     }
     if !foreign.is_empty() {
         let mut psql = pg.session(side, &ctx.app("extensions"))?;
@@ -164,8 +181,17 @@ fn load(
         psql.close();
     }
     let jobs = std::thread::available_parallelism().map_or(2, usize::from).min(4);
-    ctx.progress(step, &format!("restoring {} entries beside", contents.entries), 0, None);
-    restore(&contents.rest, jobs)
+    let what = format!("restoring {} entries beside", contents.entries);
+    ctx.progress(step, &what, Far::default());
+    // Indexes grow last and dead rows are not restored: an estimate.
+    let tell = |sizes: &[u64]| {
+        if let [done, total] = sizes {
+            ctx.progress(step, &what, Far::about(*done, *total));
+        }
+    };
+    watch::beside(ctx, step, &watch::sizes(side, &pg.database), &tell, || {
+        restore(Box::new(contents.rest), jobs)
+    })
 }
 
 fn remove_remote(pg: &Pg, remote: &str) -> Result<()> {
@@ -202,11 +228,12 @@ pub fn compare(ctx: &Ctx<'_>, step: &str, side: &str, source: &Source) -> Result
     let (copy, objects) = std::thread::scope(|s| {
         let objects = s.spawn(|| schema::read(ctx, &pg, side, "schema-copy", None));
         let copy = (|| {
-            let mut sessions = sums::open(&pg, side, &app, None, 2)?;
-            let tick = |done, total| ctx.progress(step, "summing the restored copy", done, Some(total));
+            let mut sessions = sums::open(&pg, side, &app, None, sums::sessions())?;
+            let tick = |done, total| ctx.progress(step, "summing the restored copy", Far::of(done, total));
             let copy = sums::take(&mut sessions, &tick)?;
-            let extensions = schema::extensions(&mut sessions[0])?;
-            let sequences = schema::sequences(&mut sessions[0])?;
+            ctx.progress(step, "reading the restored schema", Far::default());
+            let extensions = schema::extensions(&mut sessions[0].psql)?;
+            let sequences = schema::sequences(&mut sessions[0].psql)?;
             Ok::<_, anyhow::Error>((copy, extensions, sequences))
         })();
         (copy, objects.join())
@@ -240,7 +267,7 @@ pub fn sums_of_closed(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, database: &st
             .lane(Lane::C)
             .into());
     }
-    let tick = |done, total| ctx.progress(step, "summing the clone", done, Some(total));
+    let tick = |done, total| ctx.progress(step, "summing the clone", Far::of(done, total));
     sums::take(&mut sessions, &tick)
 }
 
@@ -261,27 +288,4 @@ pub fn sum_again(
     let now = sums_of_closed(ctx, step, &mut admin, clone)?;
     ctx.run.write_json("sums_restored.json", &now)?;
     Ok(Some(sums::differences(before, &now)))
-}
-
-/// A file that is hashed while it is read.
-struct Hashing {
-    file: std::fs::File,
-    state: Arc<Mutex<(Sha256, u64)>>,
-}
-
-impl Hashing {
-    fn open(path: &Path) -> Result<Hashing> {
-        let file = std::fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
-        Ok(Hashing { file, state: Arc::new(Mutex::new((Sha256::new(), 0))) })
-    }
-}
-
-impl Read for Hashing {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.0.update(&buffer[..read]);
-        state.1 += read as u64;
-        Ok(read)
-    }
 }

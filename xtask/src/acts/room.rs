@@ -66,7 +66,8 @@ pub fn make(ctx: &Ctx<'_>, step: &str, admin: &mut Psql) -> Result<()> {
         if of_ours || !(purpose == "pre" || purpose == "failed" && aside::dumped(ctx, &row.name)) {
             continue;
         }
-        ctx.act(step, "make room", json!({ "database": row.name, "bytes": row.bytes }), || {
+        let bytes = postgres::size(admin, &row.name)?;
+        ctx.act(step, "make room", json!({ "database": row.name, "bytes": bytes }), || {
             postgres::drop_database(admin, &row.name, Duration::from_secs(600))?;
             Ok(((), json!({})))
         })?;

@@ -4,6 +4,7 @@
 use super::Ctx;
 use crate::error::{Lane, Result};
 use crate::fsx;
+use crate::stand::dump::Lines;
 use crate::stand::postgres::Pg;
 use crate::stand::psql::{Psql, QUESTION};
 use serde::Deserialize;
@@ -47,7 +48,7 @@ pub fn grants(psql: &mut Psql) -> Result<Vec<String>> {
 /// Cuts pg_dump's script at its `-- Name:` lines, in memory of one object.
 #[derive(Default)]
 struct Splitter {
-    rest: Vec<u8>,
+    lines: Lines,
     key: Option<String>,
     text: String,
     objects: Objects,
@@ -55,16 +56,9 @@ struct Splitter {
 
 impl Splitter {
     fn push(&mut self, bytes: &[u8]) {
-        self.rest.extend_from_slice(bytes);
-        let rest = std::mem::take(&mut self.rest);
-        let mut lines = rest.split(|b| *b == b'\n').peekable();
-        while let Some(line) = lines.next() {
-            if lines.peek().is_some() {
-                self.line(String::from_utf8_lossy(line).trim_end());
-            } else {
-                self.rest = line.to_vec();
-            }
-        }
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.push(bytes, |line| self.line(line.trim_end()));
+        self.lines = lines;
     }
 
     fn line(&mut self, line: &str) {

@@ -1,6 +1,7 @@
 //! One line for each table: how many rows, and a sum over the hashes of their
 //! text. Equal lines mean equal content, whatever the order of rows.
 
+use super::tables::{self, Table};
 use crate::error::{Context, Result, anyhow};
 use crate::stand::postgres::Pg;
 use crate::stand::psql::{Psql, QUESTION, literal};
@@ -24,13 +25,9 @@ pub type Sums = BTreeMap<String, Sum>;
 
 /// Hours, not minutes: a large table is one statement.
 const LIMIT: Duration = Duration::from_secs(12 * 3600);
-
-#[derive(Debug, Clone, Deserialize)]
-struct Table {
-    name: String,
-    filenode: u64,
-    bytes: u64,
-}
+/// A larger table is summed in parts of this many pages (64 MB): several sessions share it, and
+/// it shows how far they are.
+const PART: u64 = 8_192;
 
 #[derive(Debug, Deserialize)]
 struct Line {
@@ -39,106 +36,163 @@ struct Line {
     sum: Option<String>,
 }
 
-/// Every ordinary table and partition outside the system schemas, also unlogged ones; members of
-/// an extension only where the extension says that they hold configuration.
-const TABLES: &str = "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relfilenode::bigint AS filenode, \
-     pg_relation_size(c.oid) AS bytes \
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' \
-     AND n.nspname !~ '^pg_' \
-     AND NOT EXISTS (SELECT 1 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
-       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_extension'::regclass \
-       AND d.deptype = 'e' AND NOT coalesce(c.oid = ANY (e.extconfig), false)) \
-     ORDER BY 3 DESC, 1";
+/// A session that sums. In one transaction it would hold a lock on every table and index that it has
+/// read, and the server has room for some thousands: it begins a new one now and then, of the same
+/// snapshot.
+pub struct Reader {
+    pub psql: Psql,
+    begin: String,
+}
+
+impl Reader {
+    fn renew(&mut self) -> Result<()> {
+        self.psql.run(&format!("COMMIT;\n{}", self.begin))
+    }
+}
 
 /// Opens the sessions that sums need: within `snapshot`, or on their own.
-pub fn open(pg: &Pg, database: &str, app: &str, snapshot: Option<&str>, count: usize) -> Result<Vec<Psql>> {
+pub fn open(pg: &Pg, database: &str, app: &str, snapshot: Option<&str>, count: usize) -> Result<Vec<Reader>> {
+    let mut begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_string();
+    if let Some(snapshot) = snapshot {
+        begin.push_str(&format!(";\nSET TRANSACTION SNAPSHOT {}", literal(snapshot)));
+    }
     (0..count.max(1))
         .map(|number| {
             let mut psql = pg.session(database, &format!("{app}{number}"))?;
-            psql.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-            if let Some(snapshot) = snapshot {
-                psql.run(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;
-            }
-            Ok(psql)
+            psql.run(&begin)?;
+            Ok(Reader { psql, begin: begin.clone() })
         })
         .collect()
 }
 
-/// Sums every table, on all sessions at once. `tick` is told the bytes done and the bytes in all.
-pub fn take(sessions: &mut [Psql], tick: &(dyn Fn(u64, u64) + Sync)) -> Result<Sums> {
-    let first = sessions.first_mut().context("no session to sum with")?;
-    let tables: Vec<Table> = first.rows(TABLES, LIMIT)?;
-    let total: u64 = tables.iter().map(|t| t.bytes).sum();
-    let filenodes: BTreeMap<String, u64> = tables.iter().map(|t| (t.name.clone(), t.filenode)).collect();
-    let groups = Mutex::new(group(tables).into_iter());
-    let done = Mutex::new((Sums::new(), 0u64));
-    let results: Vec<Result<()>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = sessions
-            .iter_mut()
-            .map(|psql| {
-                scope.spawn(|| {
-                    loop {
-                        let next = lock(&groups).next();
-                        let Some(tables) = next else { return Ok(()) };
-                        let lines: Vec<Line> = psql.rows(&statement(&tables), LIMIT)?;
-                        let mut state = lock(&done);
-                        for line in lines {
-                            let filenode = filenodes.get(&line.name).copied().unwrap_or(0);
-                            let sum = line.sum.unwrap_or_default();
-                            state.0.insert(line.name, Sum { rows: line.rows, sum, filenode });
-                        }
-                        state.1 += tables.iter().map(|t| t.bytes).sum::<u64>();
-                        tick(state.1, total);
-                    }
-                })
-            })
-            .collect();
-        workers
-            .into_iter()
-            .map(|w| w.join().unwrap_or_else(|_| Err(anyhow!("a summing thread died"))))
-            .collect()
-    });
-    results.into_iter().collect::<Result<()>>()?;
-    let (mut sums, _) = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let psql = sessions.first_mut().context("no session to sum with")?;
-    let large: Vec<Line> = psql.rows(LARGE_OBJECTS, LIMIT)?;
-    for line in large {
-        sums.insert(line.name, Sum { rows: line.rows, sum: line.sum.unwrap_or_default(), filenode: 0 });
-    }
-    // A session whose snapshot died has been answering from elsewhere.
-    for psql in sessions {
-        psql.ask("SELECT 1", QUESTION)?;
-    }
-    Ok(sums)
+/// One statement: some tables, or a part of one.
+struct Work {
+    tables: Vec<Table>,
+    /// From this page, up to without that one; the last part is open: a table may have grown since.
+    pages: Option<(u64, Option<u64>)>,
+    bytes: u64,
 }
 
-const LARGE_OBJECTS: &str = "SELECT 'pg_largeobject' AS name, count(*) AS rows, \
-     sum(hashtextextended((t.*)::text COLLATE \"C\", 0)::numeric)::text AS sum FROM pg_largeobject t";
+/// Sums every table and the large objects, on all sessions at once. `tick` is told the bytes done and
+/// the bytes in all.
+pub fn take(sessions: &mut [Reader], tick: &(dyn Fn(u64, u64) + Sync)) -> Result<Sums> {
+    let first = &mut sessions.first_mut().context("no session to sum with")?.psql;
+    let mut tables = tables::all(first)?;
+    tables.push(tables::large_objects(first)?);
+    tables.sort_by_key(|t| std::cmp::Reverse(t.bytes));
+    let taken = Taken {
+        total: tables.iter().map(|t| t.bytes).sum(),
+        filenodes: tables.iter().map(|t| (t.name.clone(), t.filenode)).collect(),
+        state: Mutex::default(),
+        tick,
+    };
+    let (whole, parted): (Vec<_>, Vec<_>) = tables.into_iter().partition(|t| t.blocks <= PART);
+    tick(0, taken.total);
+    // Parts of a table belong together: whoever has begun one keeps its lock until all are done, so
+    // that nothing is written anew between them.
+    taken.on(sessions, parted.iter().flat_map(parts).collect(), false)?;
+    let whole = tables::group(whole).into_iter().map(|tables| {
+        let bytes = tables.iter().map(|t| t.bytes).sum();
+        Work { tables, pages: None, bytes }
+    });
+    taken.on(sessions, whole.collect(), true)?;
+    // A session whose snapshot died has been answering from elsewhere.
+    for reader in sessions {
+        reader.psql.ask("SELECT 1", QUESTION)?;
+    }
+    Ok(taken.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0)
+}
 
-fn statement(tables: &[Table]) -> String {
+/// What was summed so far.
+struct Taken<'a> {
+    total: u64,
+    filenodes: BTreeMap<String, u64>,
+    /// The lines, and the bytes that they stand for.
+    state: Mutex<(Sums, u64)>,
+    tick: &'a (dyn Fn(u64, u64) + Sync),
+}
+
+impl Taken<'_> {
+    fn on(&self, sessions: &mut [Reader], work: Vec<Work>, renew: bool) -> Result<()> {
+        let queue = Mutex::new(work.into_iter());
+        let one = |reader: &mut Reader| {
+            loop {
+                let next = lock(&queue).next();
+                let Some(work) = next else { return Ok(()) };
+                if renew {
+                    reader.renew()?;
+                }
+                let lines: Vec<Line> = reader.psql.rows(&statement(&work), LIMIT)?;
+                self.add(lines, work.bytes)?;
+            }
+        };
+        let one = &one;
+        let results: Vec<Result<()>> = std::thread::scope(|scope| {
+            let workers: Vec<_> =
+                sessions.iter_mut().map(|reader| scope.spawn(move || one(reader))).collect();
+            workers
+                .into_iter()
+                .map(|w| w.join().unwrap_or_else(|_| Err(anyhow!("a summing thread died"))))
+                .collect()
+        });
+        results.into_iter().collect()
+    }
+
+    fn add(&self, lines: Vec<Line>, bytes: u64) -> Result<()> {
+        let mut state = lock(&self.state);
+        for line in lines {
+            let filenode = self.filenodes.get(&line.name).copied().unwrap_or(0);
+            let place =
+                state.0.entry(line.name).or_insert_with(|| Sum { rows: 0, sum: String::new(), filenode });
+            place.rows += line.rows;
+            if let Some(sum) = line.sum {
+                place.sum = added(&place.sum, &sum)?;
+            }
+        }
+        state.1 += bytes;
+        (self.tick)(state.1, self.total);
+        Ok(())
+    }
+}
+
+/// The sum of two parts; 2^63 rows of 64 bits fit into 127.
+fn added(one: &str, other: &str) -> Result<String> {
+    if one.is_empty() {
+        return Ok(other.into());
+    }
+    let number = |text: &str| text.parse::<i128>().with_context(|| format!("`{text}` is no sum"));
+    Ok((number(one)? + number(other)?).to_string())
+}
+
+fn parts(table: &Table) -> impl Iterator<Item = Work> {
+    let count = table.blocks.div_ceil(PART);
+    (0..count).map(move |n| Work {
+        tables: vec![table.clone()],
+        pages: Some((n * PART, (n + 1 < count).then_some((n + 1) * PART))),
+        bytes: table.bytes / count,
+    })
+}
+
+fn statement(work: &Work) -> String {
+    let part = match work.pages {
+        None => String::new(),
+        Some((from, None)) => format!(" WHERE ctid >= '({from},0)'::tid"),
+        Some((from, Some(to))) => format!(" WHERE ctid >= '({from},0)'::tid AND ctid < '({to},0)'::tid"),
+    };
     let one = |t: &Table| {
         format!(
             "SELECT {} AS name, count(*) AS rows, \
-             sum(hashtextextended((t.*)::text COLLATE \"C\", 0)::numeric)::text AS sum FROM ONLY {} t",
+             sum(hashtextextended((t.*)::text COLLATE \"C\", 0)::numeric)::text AS sum FROM ONLY {} t{part}",
             literal(&t.name),
             t.name
         )
     };
-    tables.iter().map(one).collect::<Vec<_>>().join("\nUNION ALL\n")
+    work.tables.iter().map(one).collect::<Vec<_>>().join("\nUNION ALL\n")
 }
 
-/// Large tables alone, small ones up to fifty in one statement: with thousands of tables the
-/// answers, not the rows, would take the time.
-fn group(tables: Vec<Table>) -> Vec<Vec<Table>> {
-    let mut groups: Vec<Vec<Table>> = Vec::new();
-    for table in tables {
-        match groups.last_mut() {
-            Some(group) if group.len() < 50 && group[0].bytes < 8 << 20 => group.push(table),
-            _ => groups.push(vec![table]),
-        }
-    }
-    groups
+/// How many sessions sum at once where nothing else is waited for.
+pub fn sessions() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4)
 }
 
 /// The names of tables whose lines differ, or that only one side has.
@@ -193,9 +247,23 @@ mod tests {
     }
 
     #[test]
-    fn small_tables_share_a_statement_and_large_ones_do_not() {
-        let table = |bytes| Table { name: "x".into(), filenode: 1, bytes };
-        let groups = group(vec![table(1 << 30), table(9 << 20), table(1), table(1), table(0)]);
-        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 3]);
+    fn a_large_table_is_summed_in_parts_that_leave_no_page_out() {
+        let table = Table { name: "a.b".into(), blocks: 3 * PART + 1, bytes: 400, ..Table::default() };
+        let parts: Vec<Work> = parts(&table).collect();
+        let pages: Vec<_> = parts.iter().map(|w| w.pages.unwrap()).collect();
+        let whole = [(0, Some(PART)), (PART, Some(2 * PART)), (2 * PART, Some(3 * PART)), (3 * PART, None)];
+        assert_eq!(pages, whole);
+        assert_eq!(parts.iter().map(|w| w.bytes).sum::<u64>(), 400);
+        assert!(statement(&parts[1]).ends_with("ctid >= '(8192,0)'::tid AND ctid < '(16384,0)'::tid"));
+        assert!(statement(&parts[3]).ends_with("FROM ONLY a.b t WHERE ctid >= '(24576,0)'::tid"));
+    }
+
+    #[test]
+    fn parts_are_added_as_numbers_of_any_size() {
+        assert_eq!(added("", "-5").unwrap(), "-5");
+        let large = "9".repeat(30);
+        assert_eq!(added(&large, "1").unwrap(), format!("1{}", "0".repeat(30)));
+        assert_eq!(added("7", "-7").unwrap(), "0");
+        assert!(added("7", "x").is_err());
     }
 }

@@ -36,10 +36,12 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let databases: Vec<Value> = match facts.pg(start.stand, start.config) {
             Ok(pg) => {
                 let mut admin = pg.session("postgres", "ffx-status")?;
-                postgres::own_databases(&mut admin, &pg.database)?
-                    .into_iter()
-                    .map(|(purpose, row)| json!({ "name": row.name, "purpose": purpose, "bytes": row.bytes }))
-                    .collect()
+                let mut all = Vec::new();
+                for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
+                    let bytes = postgres::size(&mut admin, &row.name)?;
+                    all.push(json!({ "name": row.name, "purpose": purpose, "bytes": bytes }));
+                }
+                all
             }
             Err(_) => Vec::new(),
         };

@@ -70,21 +70,21 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
     })?;
     let pg = facts.pg(start.stand, start.config)?;
     let mut admin = pg.session("postgres", "ffx-offer")?;
-    let Some(row) = postgres::database(&mut admin, &target.clone)? else {
+    if postgres::database(&mut admin, &target.clone)?.is_none() {
         let hint = last.backup.as_deref().unwrap_or("none");
         return Err(code::nothing_to_go_back_to(&format!(
             "the undo clone of {} is gone; its backup: {hint}",
             last.rid
         ))
         .into());
-    };
+    }
     let before =
         target.previous.as_ref().map_or("the state before the first release".to_string(), |p| p.rid.clone());
     let age = clock::parse_rfc3339(&last.time).map_or(0, |t| (Clock::System.now() - t).whole_seconds());
     let words = format!(
         "{before}, by the undo clone made {} ago ({}, proved before the change)",
         clock::human_age(age),
-        fsx::human_bytes(row.bytes)
+        fsx::human_bytes(postgres::size(&mut admin, &target.clone)?)
     );
     Ok(Offer { choice: Choice::Undo { rid: last.rid }, words, consequences: vec![aside] })
 }

@@ -56,7 +56,7 @@ pub fn summary(s: &Summary) -> String {
     if !s.rollback.set_aside.is_empty() {
         out.push_str("\n## Set aside\n\n| table | at the fence | in the failed database | written since | rewritten |\n|---|---|---|---|---|\n");
         let number = |n: Option<u64>| n.map_or("?".to_string(), |n| n.to_string());
-        for a in &s.rollback.set_aside {
+        for a in s.rollback.set_aside.iter().take(SHOWN) {
             let _ = writeln!(
                 out,
                 "| {} | {} | {} | {} | {} |",
@@ -67,6 +67,9 @@ pub fn summary(s: &Summary) -> String {
                 if a.rewritten { "yes" } else { "no" }
             );
         }
+        if let Some(more @ 1..) = s.rollback.set_aside.len().checked_sub(SHOWN) {
+            let _ = writeln!(out, "\nAnd {more} more tables: rollback.json has them all.");
+        }
     }
     if !s.next.is_empty() {
         out.push_str("\n## Next\n\n");
@@ -76,6 +79,9 @@ pub fn summary(s: &Summary) -> String {
     }
     out
 }
+
+/// Tables that are listed of those that have rows set aside.
+const SHOWN: usize = 100;
 
 /// A text inside a table cell.
 fn cell(text: &str) -> String {

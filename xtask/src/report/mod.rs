@@ -3,6 +3,7 @@
 
 pub mod html;
 pub mod markdown;
+mod progress;
 pub mod screen;
 pub mod words;
 

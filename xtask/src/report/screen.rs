@@ -2,10 +2,10 @@
 //! terminal, plain lines elsewhere. The only place that prints; talk goes to
 //! stderr, data to stdout.
 
+use super::progress::progress;
 use super::words::Paint;
 use crate::clock::human_ms;
-use crate::event::{Event, Events, Outcome};
-use crate::fsx::human_bytes;
+use crate::event::{Event, Events, Far, Outcome};
 use crate::redact::Redactor;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ struct Active {
     what: String,
     what_since: Instant,
     limit_ms: u64,
+    /// How far it is, and how far it was when it was first told: between the two lies the rate.
+    far: Option<(Far, Instant, Far)>,
     /// On a plain screen a wait is told once it lasts.
     announced: bool,
     said: Instant,
@@ -122,20 +124,26 @@ impl Screen {
                     active.what_since = Instant::now();
                     active.limit_ms = limit_ms;
                     active.announced = false;
+                    active.far = None;
                     if let Some(bar) = &active.bar {
                         let text = format!("waiting for {what} (at most {})", human_ms(limit_ms));
                         bar.set_message(redactor.output(&text));
                     }
                 }
             }
-            Event::Progress { step, what, done, total } => {
+            Event::Progress { step, what, far } => {
                 if let Some(active) = inner.steps.get_mut(&step) {
-                    let text = rate(&what, done, total, active.what_since.elapsed());
-                    if active.what != what {
+                    let now = Instant::now();
+                    if active.what != what || active.far.is_none() {
                         active.what = what;
-                        active.what_since = Instant::now();
+                        active.what_since = now;
+                        active.announced = true;
+                        active.far = None;
                     }
+                    let (first, since, _) = active.far.unwrap_or((far, now, far));
+                    active.far = Some((first, since, far));
                     if let Some(bar) = &active.bar {
+                        let text = progress(&active.what, first, far, since.elapsed());
                         bar.set_message(redactor.output(&text));
                     }
                 }
@@ -172,10 +180,7 @@ impl Screen {
                         }
                         if active.said.elapsed() >= STILL {
                             active.said = Instant::now();
-                            let on =
-                                if active.what.is_empty() { "at work".into() } else { active.what.clone() };
-                            let for_ms = crate::clock::ms(active.what_since.elapsed());
-                            lines.push(format!("     {step:<9} still: {on}, for {}\n", human_ms(for_ms)));
+                            lines.push(format!("     {step:<9} {}\n", active.text()));
                         }
                     }
                     for line in lines {
@@ -209,27 +214,26 @@ impl Inner {
         if bar.is_none() {
             print(self, &format!("     {step:<9} begins\n"));
         }
+        let what = String::new();
         let active =
-            Active { bar, what: String::new(), what_since: now, limit_ms: 0, announced: true, said: now };
+            Active { bar, what, what_since: now, limit_ms: 0, far: None, announced: true, said: now };
         self.steps.insert(step.into(), active);
     }
 }
 
-/// `dumping app: 1.2 GB, 310 MB/s` and, where the end is known, how long it will take.
-fn rate(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
-    let seconds = elapsed.as_secs_f64().max(0.001);
-    let speed = done as f64 / seconds;
-    let mut text = format!("{what}: {}", human_bytes(done));
-    if let Some(total) = total {
-        text.push_str(&format!(" of {}", human_bytes(total)));
-    }
-    if elapsed > Duration::from_secs(1) && done > 0 {
-        text.push_str(&format!(", {}/s", human_bytes(speed as u64)));
-        if let Some(left) = total.and_then(|t| t.checked_sub(done)) {
-            text.push_str(&format!(", {} left", human_ms((left as f64 / speed * 1000.0) as u64)));
+impl Active {
+    /// What it is at now, for how long, and how far.
+    fn text(&self) -> String {
+        match self.far {
+            Some((first, since, far)) if far != Far::default() => {
+                progress(&self.what, first, far, since.elapsed())
+            }
+            _ => {
+                let what = if self.what.is_empty() { "at work" } else { &self.what };
+                format!("still: {what}, for {}", human_ms(crate::clock::ms(self.what_since.elapsed())))
+            }
         }
     }
-    text
 }
 
 #[allow(clippy::print_stderr)] // the one home of talk

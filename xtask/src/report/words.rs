@@ -92,8 +92,11 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
         let word = if s.rollback.verified { paint.good("verified") } else { paint.bad("NOT VERIFIED") };
         let source = s.rollback.source.as_deref().unwrap_or("?");
         let _ = writeln!(out, "  rollback  {word}, by {source}, in {}", human_ms(s.rollback.ms.unwrap_or(0)));
-        for aside in &s.rollback.set_aside {
+        for aside in s.rollback.set_aside.iter().take(SHOWN) {
             let _ = writeln!(out, "            set aside: {}", set_aside(aside));
+        }
+        if let Some(more @ 1..) = s.rollback.set_aside.len().checked_sub(SHOWN) {
+            let _ = writeln!(out, "            set aside: and {more} more tables, in rollback.json");
         }
     }
     let _ = writeln!(out, "  evidence  {}/{}", EVIDENCE, s.rid);
@@ -102,6 +105,9 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
     }
     out
 }
+
+/// Tables that a screen shows of those that have rows set aside.
+const SHOWN: usize = 10;
 
 /// What became of a table after the fence.
 fn set_aside(aside: &SetAside) -> String {

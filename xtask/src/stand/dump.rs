@@ -51,7 +51,10 @@ impl Pg {
     ) -> Invocation {
         let jobs = jobs.to_string();
         // DDL event triggers of the database would fire on every statement of the restore.
-        let env = [("PGOPTIONS", "-c session_replication_role=replica -c statement_timeout=0")];
+        // Thousands of tables or large objects are as many commits, and none of them has to be on disk by
+        // itself: the commit of the swap, the first that counts, flushes all that came before it.
+        let options = "-c session_replication_role=replica -c statement_timeout=0 -c synchronous_commit=off";
+        let env = [("PGOPTIONS", options)];
         let rest = ["-e", "-j", &jobs, "--no-subscriptions", "-L", list, archive];
         self.inside(app, &env, &self.argv("pg_restore", database, &rest)).timeout(limit)
     }
@@ -69,42 +72,50 @@ impl Pg {
     }
 }
 
-/// Entries of a table of contents, split for the order of a restore.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// Schemas that must be there before extensions are created in them.
-    pub first: String,
-    /// Everything else, without the data of materialized views: a stale view
-    /// differs from its definition's result, which is normal.
-    pub rest: String,
-    /// Entries in `first` and `rest`.
-    pub entries: usize,
-    pub views_left_out: usize,
+/// Cuts what comes in pieces into lines, in memory of one line.
+#[derive(Default)]
+pub struct Lines {
+    rest: Vec<u8>,
 }
 
-/// Splits `pg_restore -l`. `schemas` are those of extensions.
-pub fn split_contents(list: &str, schemas: &[String]) -> Contents {
-    let mut contents = Contents::default();
-    for line in list.lines() {
-        // `3; 2615 16385 SCHEMA - name owner`
-        let Some((_, entry)) = line.split_once("; ").filter(|_| !line.starts_with(';')) else { continue };
-        let words: Vec<&str> = entry.splitn(3, ' ').collect();
-        let what = words.get(2).copied().unwrap_or_default();
-        if what.starts_with("MATERIALIZED VIEW DATA ") {
-            contents.views_left_out += 1;
-            continue;
+impl Lines {
+    /// Hands over every line that is whole by now, without its end.
+    pub fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
+        self.rest.extend_from_slice(bytes);
+        let rest = std::mem::take(&mut self.rest);
+        let mut whole = 0;
+        for piece in rest.split_inclusive(|b| *b == b'\n').filter(|p| p.ends_with(b"\n")) {
+            whole += piece.len();
+            line(String::from_utf8_lossy(piece).trim_end_matches(['\n', '\r']));
         }
-        contents.entries += 1;
-        let early = what.strip_prefix("SCHEMA - ").is_some_and(|rest| {
-            schemas
-                .iter()
-                .any(|s| rest == s || rest.strip_prefix(s.as_str()).is_some_and(|r| r.starts_with(' ')))
-        });
-        let target = if early { &mut contents.first } else { &mut contents.rest };
-        target.push_str(line);
-        target.push('\n');
+        self.rest = rest[whole..].to_vec();
     }
-    contents
+}
+
+/// When an entry of a table of contents is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A schema that must be there before extensions are created in it.
+    First,
+    /// Everything else.
+    Rest,
+    /// The data of a materialized view: a stale view differs from its definition's result, which is
+    /// normal.
+    LeftOut,
+}
+
+/// What a line of `pg_restore -l` is; none where it is no entry. `schemas` are those of extensions.
+pub fn entry(line: &str, schemas: &[String]) -> Option<Entry> {
+    // `3; 2615 16385 SCHEMA - name owner`
+    let (_, entry) = line.split_once("; ").filter(|_| !line.starts_with(';'))?;
+    let what = entry.splitn(3, ' ').nth(2).unwrap_or_default();
+    if what.starts_with("MATERIALIZED VIEW DATA ") {
+        return Some(Entry::LeftOut);
+    }
+    let early = what.strip_prefix("SCHEMA - ").is_some_and(|rest| {
+        schemas.iter().any(|s| rest == s || rest.strip_prefix(s.as_str()).is_some_and(|r| r.starts_with(' ')))
+    });
+    Some(if early { Entry::First } else { Entry::Rest })
 }
 
 #[cfg(test)]
@@ -113,12 +124,23 @@ mod tests {
 
     #[test]
     fn materialized_view_data_is_left_out_and_extension_schemas_come_first() {
-        let list = ";\n; Archive created at x\n3; 2615 16385 SCHEMA - ext admin\n4; 2615 16386 SCHEMA - ext2 admin\n\
-                    210; 1259 16390 TABLE public t admin\n3300; 0 16395 MATERIALIZED VIEW DATA public mv admin\n";
-        let contents = split_contents(list, &["ext".into()]);
-        assert_eq!(contents.first, "3; 2615 16385 SCHEMA - ext admin\n");
-        assert!(contents.rest.contains("SCHEMA - ext2") && contents.rest.contains("TABLE public t"));
-        assert!(!contents.rest.contains("MATERIALIZED"));
-        assert_eq!((contents.entries, contents.views_left_out), (3, 1));
+        let of = |line: &str| entry(line, &["ext".into()]);
+        assert_eq!(of(";"), None);
+        assert_eq!(of("; Archive created at x"), None);
+        assert_eq!(of("3; 2615 16385 SCHEMA - ext admin"), Some(Entry::First));
+        assert_eq!(of("4; 2615 16386 SCHEMA - ext2 admin"), Some(Entry::Rest));
+        assert_eq!(of("210; 1259 16390 TABLE public t admin"), Some(Entry::Rest));
+        assert_eq!(of("3300; 0 16395 MATERIALIZED VIEW DATA public mv admin"), Some(Entry::LeftOut));
+    }
+
+    #[test]
+    fn lines_are_whole_however_their_bytes_come() {
+        for size in [1, 2, 3, 7, 100] {
+            let (mut lines, mut found) = (Lines::default(), Vec::new());
+            for piece in "один\r\n\ntwo\nrest".as_bytes().chunks(size) {
+                lines.push(piece, |line| found.push(line.to_string()));
+            }
+            assert_eq!(found, ["один", "", "two"], "in pieces of {size}");
+        }
     }
 }

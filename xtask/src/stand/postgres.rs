@@ -23,7 +23,6 @@ pub struct DatabaseRow {
     pub name: String,
     pub oid: u64,
     pub open: bool,
-    pub bytes: u64,
 }
 
 /// How a side database must be created to hold the same.
@@ -35,6 +34,9 @@ pub struct Shape {
     pub provider: Option<String>,
     pub icu: Option<String>,
 }
+
+/// A look at every file of a database.
+const SIZE: Duration = Duration::from_secs(600);
 
 impl Pg {
     /// Runs `argv` in the container as the database's user would: the password comes from the
@@ -98,13 +100,19 @@ impl Pg {
     }
 }
 
-/// Every database of the cluster but the templates.
+/// Every database of the cluster but the templates. Without sizes: each would be a look at every file.
 pub fn databases(admin: &mut Psql) -> Result<Vec<DatabaseRow>> {
     admin.rows(
-        "SELECT datname AS name, oid::bigint AS oid, datallowconn AS open, pg_database_size(oid) AS bytes \
+        "SELECT datname AS name, oid::bigint AS oid, datallowconn AS open \
          FROM pg_database WHERE NOT datistemplate ORDER BY datname",
         QUESTION,
     )
+}
+
+/// Bytes of a database; 0 where there is none of this name.
+pub fn size(admin: &mut Psql, name: &str) -> Result<u64> {
+    let sql = format!("SELECT pg_database_size(oid) FROM pg_database WHERE datname = {}", literal(name));
+    Ok(admin.ask(&sql, SIZE)?.first().and_then(|n| n.parse().ok()).unwrap_or(0))
 }
 
 /// One database by name.

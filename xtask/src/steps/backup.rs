@@ -2,9 +2,11 @@
 
 use crate::acts::restore::{Made, Source};
 use crate::acts::script::{self, Engine};
-use crate::acts::{Ctx, bulk, room, schema, sums};
+use crate::acts::tables::{self, Table};
+use crate::acts::{Ctx, dump, room, schema, sums};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Fault, Lane, Result};
+use crate::event::Far;
 use crate::evidence::DIGEST;
 use crate::evidence::records::Backup;
 use crate::fsx;
@@ -46,9 +48,10 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
     room::for_backup(&dir, bytes)?;
     // Not transactional: read before the dump reads them, so that the dump's are the same or ahead.
     let sequences = schema::sequences(&mut holder)?;
+    let tables = tables::as_dumped(&mut holder)?;
     let archive = dir.join(DUMP);
     let dumped = ctx.act("backup", "dump", json!({ "dir": relative, "snapshot": snapshot }), || {
-        let dumped = dump(ctx, &pg, &archive, &snapshot, bytes)?;
+        let dumped = dump_of(ctx, &pg, &archive, &snapshot, (bytes, &tables))?;
         let data = json!({ "sha256": dumped.sha256, "bytes": dumped.bytes });
         Ok((dumped, data))
     })?;
@@ -137,16 +140,19 @@ struct Dumped {
     ms: u64,
 }
 
-fn dump(ctx: &Ctx<'_>, pg: &Pg, archive: &Path, snapshot: &str, size: u64) -> Result<Dumped> {
+/// `size`: bytes of the database, and its tables.
+fn dump_of(ctx: &Ctx<'_>, pg: &Pg, archive: &Path, snapshot: &str, size: (u64, &[Table])) -> Result<Dumped> {
     let backup = &ctx.config.backup;
     let limit = Duration::from_secs(backup.timeout_s);
     let app = ctx.app("dump");
     let call = pg.dump(&pg.database, &app, Some(snapshot), backup.compression, backup.lock_wait_s, limit);
-    let what = format!("dumping {} ({} in the database)", pg.database, fsx::human_bytes(size));
-    let tick = |bytes| ctx.progress("backup", &what, bytes, None);
-    let written = bulk::into_file(archive, &tick, |file| pg.stand.exec.run(&call.stdout(file)))?;
+    let (bytes, tables) = size;
+    let dump = dump::Dump { step: "backup", database: &pg.database, bytes, tables, app: &app, call };
+    let written = dump::into_file(ctx, &dump, archive)?;
     let ms = written.finished.ms;
-    written.finished.success(&format!("dump {}", pg.database), Lane::C)?;
+    if !written.finished.ok() {
+        return Err(dump::failed(&written.finished, &pg.database).into());
+    }
     let (sha256, bytes) = (written.sha256, written.bytes);
     if bytes == 0 {
         return Err(Fault::new("pg_dump ended well and wrote nothing").lane(Lane::C).into());
@@ -177,9 +183,12 @@ fn read_source(
     let (objects, sums) = std::thread::scope(|s| {
         let objects = s.spawn(|| schema::read(ctx, pg, &pg.database, "schema", Some(snapshot)));
         let sums = (|| {
-            let mut sessions = sums::open(pg, &pg.database, &ctx.app("sums"), Some(snapshot), 2)?;
-            let tick = |done, total| ctx.progress("backup", "summing the tables", done, Some(total));
-            sums::take(&mut sessions, &tick)
+            let app = ctx.app("sums");
+            let mut sessions = sums::open(pg, &pg.database, &app, Some(snapshot), sums::sessions())?;
+            let tick = |done, total| ctx.progress("backup", "summing the tables", Far::of(done, total));
+            let sums = sums::take(&mut sessions, &tick);
+            ctx.progress("backup", "reading the schema", Far::default());
+            sums
         })();
         (objects.join(), sums)
     });

@@ -1,8 +1,9 @@
 //! The change begins: stop, fence, clone, unfence. From the stop on the stand
 //! counts as changed; from the unfence on the way back is the swap.
 
-use crate::acts::{Ctx, cluster, fence, freeze};
+use crate::acts::{Ctx, cluster, fence, freeze, watch};
 use crate::error::{Fault, Lane, Result};
+use crate::event::Far;
 use crate::evidence::records::Fence;
 use crate::evidence::{STOP, UNFENCE};
 use crate::lkg::Target;
@@ -78,10 +79,20 @@ pub fn fence_and_clone(
         let fence_ms = crate::clock::ms_since(start);
         let cloned = fenced.and_then(|fenced| {
             ctx.waiting("change", format!("{} to be cloned", database), Duration::from_secs(4 * 3600));
+            let what = format!("cloning {database}");
+            let tell = |sizes: &[u64]| {
+                if let [done, total] = sizes
+                    && *done > 0
+                {
+                    ctx.progress("change", &what, Far::about(*done, *total));
+                }
+            };
             let start = Instant::now();
             let oid =
                 ctx.act("change", "clone", json!({ "database": database, "clone": target.clone }), || {
-                    let oid = fence::clone(admin, &pg, database, &target.clone)?;
+                    let sizes = watch::sizes_of_new(database);
+                    let cloning = || fence::clone(admin, &pg, database, &target.clone);
+                    let oid = watch::beside(ctx, "change", &sizes, &tell, cloning)?;
                     Ok((oid, json!({ "oid": oid })))
                 })?;
             Ok((fenced, oid, crate::clock::ms_since(start)))

@@ -4,7 +4,7 @@
 use crate::acts::restore::Made;
 use crate::acts::{Ctx, restore, room, schema};
 use crate::clock;
-use crate::error::{Fault, Lane, Result};
+use crate::error::{Fault, Lane, Result, some};
 use crate::evidence::records::Proof;
 use crate::fsx;
 use crate::lkg::Store;
@@ -85,7 +85,7 @@ pub fn run(ctx: &Ctx<'_>, made: &Made) -> Result<Proof> {
     dropped?;
     if !proof.equal {
         return Err(Fault::new("the restored backup is not equal to its source")
-            .why(proof.differences.join("; "))
+            .why(some(&proof.differences))
             .remedy("this backup cannot bring the database back: see proof.json and step_proof.log")
             .log(ctx.run.path.join("step_proof.log"))
             .lane(Lane::C)

@@ -7,7 +7,7 @@ mod prove;
 use crate::acts::sums::Sums;
 use crate::acts::{Ctx, aside, cluster, code, env, fence, freeze, properties, restore, swap};
 use crate::clock;
-use crate::error::{Fault, Lane, Result, fault_of};
+use crate::error::{Fault, Lane, Result, fault_of, some};
 use crate::evidence::Reached;
 use crate::evidence::records::{Fence, Rollback, Smoke};
 use crate::fsx;
@@ -131,7 +131,7 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
             Ok(None) => {}
             Ok(Some(differences)) => {
                 record.database.sums_equal = Some(differences.is_empty());
-                record.problems.extend(differences);
+                record.problems.extend((!differences.is_empty()).then(|| some(&differences)));
             }
             Err(error) => {
                 ctx.events.warn("rollback", format!("the clone was not summed again: {error:#}"));

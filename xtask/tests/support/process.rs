@@ -26,6 +26,8 @@ pub struct Outcome {
     pub stderr: String,
     /// Where its evidence is, if it said so.
     pub dir: Option<PathBuf>,
+    /// Its highest resident memory in bytes, as the kernel keeps it; looked at a hundred times a second.
+    pub peak: u64,
 }
 
 impl Outcome {
@@ -125,7 +127,9 @@ impl Running {
     #[track_caller]
     pub fn wait(mut self) -> Outcome {
         let mut child = self.child.take().unwrap();
+        let mut peak = 0;
         let status = loop {
+            peak = peak.max(highest_memory(child.id()));
             match child.try_wait().unwrap() {
                 Some(status) => break status,
                 None if Instant::now() > self.deadline => {
@@ -148,8 +152,16 @@ impl Running {
             stdout: text(&self.stdout),
             stderr: text(&self.stderr),
             dir: None,
+            peak,
         }
     }
+}
+
+/// VmHWM of a process in bytes; 0 when it has ended.
+fn highest_memory(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
 }
 
 impl Drop for Running {

@@ -5,7 +5,6 @@ use super::Stand;
 use super::process::{self, tool};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 pub const USER: &str = "foxproflow";
 pub const DATABASE: &str = "foxproflow";
@@ -54,7 +53,7 @@ impl Stand {
         let mut args = psql_args(&self.container("postgres"), database, "ff-test");
         args.extend(["-v".into(), "ON_ERROR_STOP=1".into()]);
         let command = process::program("docker", &args.iter().map(String::as_str).collect::<Vec<_>>());
-        process::start(command, "psql", Some(sql.as_bytes()), Duration::from_secs(60)).wait()
+        process::start(command, "psql", Some(sql.as_bytes()), self.limit()).wait()
     }
 
     /// One value.
@@ -85,7 +84,9 @@ impl Stand {
             };
             pieces.push(line(table, &from));
         }
-        let rows = self.psql_on(database, &pieces.join("\nUNION ALL\n"));
+        // Some tables a statement: each holds a lock on all that it reads, and their number is limited.
+        let statements: Vec<String> = pieces.chunks(100).map(|some| some.join("\nUNION ALL\n")).collect();
+        let rows = self.psql_on(database, &statements.join(";\n"));
         let parsed = rows.iter().map(|row| {
             let mut fields = row.rsplitn(3, '|');
             let (sum, count) = (fields.next().unwrap(), fields.next().unwrap());

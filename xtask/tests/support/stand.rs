@@ -25,6 +25,8 @@ pub struct Stand {
     pub tmp: PathBuf,
     env: Vec<(String, String)>,
     secrets: Vec<(String, String)>,
+    /// When a run, or a question to the database, has failed for want of an end.
+    limit: Duration,
     said: Mutex<Vec<String>>,
     /// Containers that live as long as the stand does.
     pub(super) data: Mutex<BTreeMap<String, String>>,
@@ -95,6 +97,7 @@ impl Stand {
             tmp,
             env: env.map(|(k, v)| (k.into(), v.into())).to_vec(),
             secrets: Vec::new(),
+            limit: Duration::from_secs(240),
             said: Mutex::default(),
             data: Mutex::default(),
             scratch: Some(scratch),
@@ -127,6 +130,15 @@ impl Stand {
     pub fn set(&mut self, key: &str, value: &str) {
         self.env.retain(|(k, _)| k != key);
         self.env.push((key.into(), value.into()));
+    }
+
+    /// Gives every later run, and every question to the database, that long.
+    pub fn wait_up_to(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// The secret of the env files with this key.
@@ -168,7 +180,7 @@ impl Stand {
         command.envs(self.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
         let what = format!("xtask {}", args.join(" "));
         note(&what);
-        process::start(command, &what, None, Duration::from_secs(240))
+        process::start(command, &what, None, self.limit)
     }
 
     /// What a run said, kept for the search for secrets, with the evidence that it left.

@@ -187,8 +187,10 @@ pub fn differing<V: PartialEq>(a: &BTreeMap<String, V>, b: &BTreeMap<String, V>)
 
 /// The lines that only one of two lists has.
 pub fn only_one_has(a: &[String], b: &[String]) -> Vec<String> {
-    let lost = a.iter().filter(|l| !b.contains(l)).map(|l| format!("before: {l}"));
-    lost.chain(b.iter().filter(|l| !a.contains(l)).map(|l| format!("now: {l}"))).collect()
+    let set = |lines: &[String]| lines.iter().cloned().collect::<std::collections::BTreeSet<String>>();
+    let (one, other) = (set(a), set(b));
+    let lost = one.difference(&other).map(|l| format!("before: {l}"));
+    lost.chain(other.difference(&one).map(|l| format!("now: {l}"))).collect()
 }
 
 const PROPERTIES: &str = "

@@ -129,7 +129,7 @@ fn proof_words(p: &Proof) -> String {
     } else if let Some(reason) = &p.skipped {
         format!("not proved: {reason}")
     } else {
-        format!("not equal: {}", p.differences.join(", "))
+        format!("not equal: {}", crate::error::some(&p.differences))
     }
 }
 

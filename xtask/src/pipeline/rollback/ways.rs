@@ -5,7 +5,7 @@ use super::recover::sums_ms;
 use crate::acts::stored::{self, Stored};
 use crate::acts::sums::{self, Sums};
 use crate::acts::{Ctx, code, fence, restore, room, schema, target};
-use crate::error::{Context, Exit, Fault, Result, fault_of};
+use crate::error::{Context, Exit, Fault, Result, fault_of, some};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, REPLACE, Reached, read_journal, read_record};
 use crate::fsx;
@@ -159,7 +159,7 @@ fn beside(
         let differences = sums::differences(&sums, &copy);
         if !differences.is_empty() {
             return Err(Fault::new("the restored backup is not equal to what was backed up")
-                .why(differences.join("; "))
+                .why(some(&differences))
                 .into());
         }
     }
@@ -170,11 +170,4 @@ fn beside(
 fn refused(error: anyhow::Error) -> anyhow::Error {
     let fault = fault_of(&error);
     fault.exit(Exit::Refused).into()
-}
-
-/// The first of many, in words.
-fn some(all: &[String]) -> String {
-    let more = all.len().saturating_sub(10);
-    let first = all.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
-    if more == 0 { first } else { format!("{first} and {more} more") }
 }

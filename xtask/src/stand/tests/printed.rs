@@ -3,7 +3,7 @@
 
 use crate::property::hold;
 use crate::stand::containers::{self, Container, Port};
-use crate::stand::dump::split_contents;
+use crate::stand::dump::{Entry, entry};
 use crate::stand::model::{Bind, Model};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -240,22 +240,25 @@ fn every_entry_of_an_archive_is_restored_once_in_its_order() {
         "COMMENT - SCHEMA",
         "TABLE DATA my ext",
     ]);
-    let entry = (1..9999u32, kind, "[a-z;й \"-]{1,8}")
+    let one = (1..9999u32, kind, "[a-z;й \"-]{1,8}")
         .prop_map(|(id, kind, name)| format!("{id}; 1259 {id} {kind} {name} admin"));
-    let line = prop_oneof![5 => entry, 1 => "; [a-z;: ]{0,12}", 1 => Just(";".to_string()), 1 => Just(String::new())];
+    let line =
+        prop_oneof![5 => one, 1 => "; [a-z;: ]{0,12}", 1 => Just(";".to_string()), 1 => Just(String::new())];
     hold(
         500,
         (prop::collection::vec(line, 0..20), prop::collection::vec("[a-zй ]{1,6}", 0..3)),
         |(lines, schemas)| {
-            let contents = split_contents(&lines.join("\n"), &schemas);
-            let (first, rest): (Vec<&str>, Vec<&str>) =
-                (contents.first.lines().collect(), contents.rest.lines().collect());
+            let of = |kind| -> Vec<&str> {
+                let lines = lines.iter().map(String::as_str);
+                lines.filter(|l| entry(l, &schemas) == Some(kind)).collect()
+            };
+            let (first, rest) = (of(Entry::First), of(Entry::Rest));
             let entries: Vec<&str> =
                 lines.iter().map(String::as_str).filter(|l| !l.is_empty() && !l.starts_with(';')).collect();
             let left_out =
                 |l: &&str| l.splitn(4, ' ').nth(3).is_some_and(|w| w.starts_with("MATERIALIZED VIEW DATA "));
             let (views, wanted): (Vec<&str>, Vec<&str>) = entries.into_iter().partition(left_out);
-            prop_assert_eq!((contents.entries, contents.views_left_out), (wanted.len(), views.len()));
+            prop_assert_eq!((first.len() + rest.len(), of(Entry::LeftOut)), (wanted.len(), views));
             prop_assert!(first.iter().all(|l| l.contains(" SCHEMA - ")));
             let mut merged = first.iter().peekable();
             let restored: Vec<&str> =
