@@ -18,6 +18,7 @@ pub mod smoke;
 pub mod stored;
 pub mod sums;
 pub mod swap;
+pub mod unrestorable;
 pub mod up;
 
 use crate::config::Config;

@@ -1,6 +1,6 @@
 //! Reads a run back and says what does not fit: offline, from the files alone.
 
-use super::records::Backup;
+use super::records::{Backup, Proof};
 use super::{Line, LineKind, Summary, derive, digest, read_journal, read_record};
 use crate::error::Result;
 use crate::fsx;
@@ -170,13 +170,24 @@ fn check_backup(dir: &Path, repo: &Path, backup: &Backup, told: &mut Told) {
         }
         return;
     }
+    let lies_there = fsx::sha256_file(&dump).map(|(hash, _)| hash);
+    // A dump that was damaged before the proof is what the run found: its verdict says so.
+    let damaged = read_record::<Proof>(dir, "proof.json")
+        .map(|p| p.restored_sha256)
+        .filter(|read| !read.is_empty() && *read != backup.sha256);
+    if let (Some(read), Ok(now)) = (&damaged, &lies_there)
+        && read == now
+    {
+        return told
+            .held(format!("the dump in {} is not the one that was made, as the proof found", backup.dir));
+    }
     match digest::check(&place) {
         Ok(found) if found.is_empty() => told.held(format!("the backup's files fit: {}", backup.dir)),
         Ok(found) => told.problems.extend(found.iter().map(|m| format!("backup: {m}"))),
         Err(error) => told.problem(format!("backup: {error:#}")),
     }
-    match fsx::sha256_file(&dump) {
-        Ok((hash, _)) if hash == backup.sha256 => {}
+    match lies_there {
+        Ok(hash) if hash == backup.sha256 => {}
         Ok(_) => told.problem("backup: the dump is not the one that was made"),
         Err(error) => told.problem(format!("backup: {error:#}")),
     }

@@ -45,7 +45,23 @@ pub(super) fn all(dir: &Path, journal: &[Line], charge: &Charge, rolled_back: bo
     add("E2", digests(dir, charge));
     add("E3", facts_complete(journal));
     add("E4", no_secrets(journal));
+    if let Some(failure) = read_record::<Failure>(dir, "failure.json") {
+        say_why(&mut gates, &failure);
+    }
     gates
+}
+
+/// The gate of the step that failed was reached, also where the step left no record.
+fn say_why(gates: &mut [Gate], failure: &Failure) {
+    let id = match failure.step.as_str() {
+        "backup" => "B1",
+        "proof" | "ready" => "R0",
+        "migrate" => "M1",
+        _ => return,
+    };
+    if let Some(gate) = gates.iter_mut().find(|g| g.id == id && g.detail == NOT_REACHED) {
+        gate.detail = super::join(&failure.what, failure.why.as_deref());
+    }
 }
 
 const NOT_REACHED: &str = "not reached";
@@ -128,6 +144,8 @@ fn proof_words(p: &Proof) -> String {
         format!("restored beside, {} tables equal", p.tables)
     } else if let Some(reason) = &p.skipped {
         format!("not proved: {reason}")
+    } else if !p.restore_ok {
+        format!("not restored: {}", p.differences.join(", "))
     } else {
         format!("not equal: {}", p.differences.join(", "))
     }
