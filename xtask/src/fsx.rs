@@ -75,6 +75,25 @@ pub fn private_file(path: &Path) -> Result<File> {
     options.open(path).with_context(|| format!("create {}", path.display()))
 }
 
+/// Bytes of a disk that are kept for later: a file without a name, gone when this is dropped or the
+/// process dies.
+pub struct Room(#[allow(dead_code)] File);
+
+impl Room {
+    /// Takes `bytes` of the disk on which `dir` lies.
+    ///
+    /// # Errors
+    /// When they are not free.
+    pub fn take(dir: &Path, bytes: usize) -> Result<Room> {
+        let mut file =
+            tempfile::tempfile_in(dir).with_context(|| format!("create a file in {}", dir.display()))?;
+        file.write_all(&vec![0; bytes]).with_context(|| {
+            format!("take {} of the disk of {}", human_bytes(bytes as u64), dir.display())
+        })?;
+        Ok(Room(file))
+    }
+}
+
 /// Gives a directory of the tool a `.gitignore` with `*`, so that nothing in it is ever dirt.
 pub fn ignored_dir(dir: &Path) -> Result<()> {
     private_dir(dir)?;

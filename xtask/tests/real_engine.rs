@@ -15,6 +15,8 @@ mod commands;
 mod crash;
 #[path = "support/scenes/dumps.rs"]
 mod dumps;
+#[path = "support/scenes/full.rs"]
+mod full;
 #[path = "support/scenes/gates.rs"]
 mod gates;
 #[path = "support/scenes/good.rs"]

@@ -3,7 +3,7 @@
 use super::{Charge, Planned};
 use crate::evidence::records::*;
 use crate::evidence::summary::Gate;
-use crate::evidence::{Line, LineKind, read_record};
+use crate::evidence::{LOGS, Line, LineKind, read_record};
 use crate::fsx;
 use std::path::Path;
 
@@ -298,12 +298,21 @@ fn raw_logs(dir: &Path, journal: &[Line]) -> (bool, String) {
         .copied()
         .filter(|step| std::fs::metadata(dir.join(format!("step_{step}.log"))).map_or(0, |m| m.len()) == 0)
         .collect();
-    let detail = if missing.is_empty() {
-        format!("{} logs", steps.len())
-    } else {
+    let fact = journal.iter().find(|l| (l.step.as_str(), l.act.as_str()) == LOGS);
+    let lost: Vec<&str> = fact
+        .and_then(|l| l.data["lost"].as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    let detail = if !missing.is_empty() {
         format!("no log of {}", missing.join(", "))
+    } else if !lost.is_empty() {
+        format!("lines were lost: {}", lost.join("; "))
+    } else {
+        format!("{} logs", steps.len())
     };
-    (missing.is_empty() && !steps.is_empty(), detail)
+    (missing.is_empty() && fact.is_none() && !steps.is_empty(), detail)
 }
 
 /// E2: the backup's digest, copied here, lists the dump with the hash that was made.
