@@ -36,6 +36,17 @@ pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
     write_atomic(path, text.as_bytes())
 }
 
+/// Is there something? Not being allowed to look is an error, and not a no.
+pub fn is_there(path: &Path) -> Result<bool> {
+    path.try_exists().with_context(|| format!("look at {}", path.display()))
+}
+
+/// Was something not allowed?
+pub fn is_denied(error: &anyhow::Error) -> bool {
+    let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    error.chain().filter_map(|e| e.downcast_ref()).any(denied)
+}
+
 /// Reads JSON, with or without a byte order mark.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;

@@ -202,16 +202,19 @@ pub fn check_rid(rid: &str) -> Result<()> {
         .into())
 }
 
-/// The runs of a root, newest first by name's time.
+/// The runs of a root, newest first by name's time; last those that may not be looked into.
+///
+/// # Errors
+/// When the root may not be looked into.
 pub fn runs(root: &Path) -> Result<Vec<PathBuf>> {
-    if !root.exists() {
+    if !fsx::is_there(root)? {
         return Ok(Vec::new());
     }
     let entries = std::fs::read_dir(root).with_context(|| format!("list {}", root.display()))?;
     let mut dirs: Vec<PathBuf> = entries
         .filter_map(std::result::Result::ok)
         .map(|e| e.path())
-        .filter(|p| p.join("events.jsonl").exists())
+        .filter(|p| p.join("events.jsonl").try_exists().unwrap_or(true))
         .collect();
     dirs.sort_by_key(|dir| std::cmp::Reverse(started(dir)));
     Ok(dirs)

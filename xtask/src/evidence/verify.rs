@@ -52,6 +52,11 @@ pub fn verify(dir: &Path, repo: Option<&Path>, render: Render) -> Result<Verific
         Err(error) => told.problem(format!("{error:#}")),
     }
     let summary: Option<Summary> = read_record(dir, "summary.json");
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    // A copy may have any name; in its checkout a run is found by it.
+    if let Some(rid) = summary.as_ref().map(|s| &s.rid).filter(|rid| repo.is_some() && **rid != name) {
+        told.problem(format!("the directory of {rid} is named {name}"));
+    }
     if summary.is_none() {
         told.problem("summary.json is missing or not readable");
     }
@@ -162,7 +167,11 @@ fn differing(a: &Value, b: &Value, at: &str, found: &mut Vec<String>) {
 fn check_backup(dir: &Path, repo: &Path, backup: &Backup, told: &mut Told) {
     let place = repo.join(&backup.dir);
     let dump = place.join(&backup.dump);
-    if !dump.exists() {
+    let there = match fsx::is_there(&dump) {
+        Ok(there) => there,
+        Err(error) => return told.problem(format!("the backup cannot be read: {error:#}")),
+    };
+    if !there {
         if dir.join("pruned.json").exists() {
             told.held("the backup was pruned, as pruned.json says");
         } else {
