@@ -36,6 +36,17 @@ pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
     write_atomic(path, text.as_bytes())
 }
 
+/// Is there something? Not being allowed to look is an error, and not a no.
+pub fn is_there(path: &Path) -> Result<bool> {
+    path.try_exists().with_context(|| format!("look at {}", path.display()))
+}
+
+/// Was something not allowed?
+pub fn is_denied(error: &anyhow::Error) -> bool {
+    let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    error.chain().filter_map(|e| e.downcast_ref()).any(denied)
+}
+
 /// Reads JSON, with or without a byte order mark.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
@@ -73,6 +84,25 @@ pub fn private_file(path: &Path) -> Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).with_context(|| format!("create {}", path.display()))
+}
+
+/// Bytes of a disk that are kept for later: a file without a name, gone when this is dropped or the
+/// process dies.
+pub struct Room(#[allow(dead_code)] File);
+
+impl Room {
+    /// Takes `bytes` of the disk on which `dir` lies.
+    ///
+    /// # Errors
+    /// When they are not free.
+    pub fn take(dir: &Path, bytes: usize) -> Result<Room> {
+        let mut file =
+            tempfile::tempfile_in(dir).with_context(|| format!("create a file in {}", dir.display()))?;
+        file.write_all(&vec![0; bytes]).with_context(|| {
+            format!("take {} of the disk of {}", human_bytes(bytes as u64), dir.display())
+        })?;
+        Ok(Room(file))
+    }
 }
 
 /// Gives a directory of the tool a `.gitignore` with `*`, so that nothing in it is ever dirt.

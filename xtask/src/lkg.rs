@@ -99,7 +99,7 @@ impl Store {
     }
 
     pub fn last(&self) -> Result<Option<LastKnownGood>> {
-        if !self.file().exists() {
+        if !fsx::is_there(&self.file())? {
             return Ok(None);
         }
         fsx::read_json(&self.file()).map(Some).context("the record of the last known good release")

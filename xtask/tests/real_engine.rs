@@ -13,6 +13,10 @@ mod bad;
 mod commands;
 #[path = "support/scenes/crash.rs"]
 mod crash;
+#[path = "support/scenes/dumps.rs"]
+mod dumps;
+#[path = "support/scenes/full.rs"]
+mod full;
 #[path = "support/scenes/gates.rs"]
 mod gates;
 #[path = "support/scenes/good.rs"]

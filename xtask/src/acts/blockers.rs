@@ -10,6 +10,8 @@ use crate::stand::postgres::Pg;
 use crate::stand::psql::{Psql, literal};
 use serde::Deserialize;
 
+const PRIVILEGES: &str = "privileges";
+
 #[derive(Debug, Deserialize)]
 struct Catalog {
     prepared: u64,
@@ -31,19 +33,63 @@ struct Catalog {
 /// When PostgreSQL, `df` or docker cannot be asked.
 pub fn find(pg: &Pg, config: &Config, mounted: bool, admin: &mut Psql) -> Result<Vec<Blocker>> {
     let database = pg.database.as_str();
+    let c = catalog(admin, database)?;
+    let mut found = in_catalog(&c, database);
+    let mut add = |id: &str, text: String, remedy: &str| {
+        found.push(Blocker { id: id.into(), found: text, remedy: remedy.into() });
+    };
+    let free = room::free_of(pg)?;
+    let need = room::needed(admin, database)?;
+    if free < need {
+        add("disk", room::too_little("the database", free, need), room::MORE_ROOM);
+    }
+    let backups = config.repo.join(&config.backup.directory);
+    let place = backups.ancestors().find(|p| p.exists()).unwrap_or(&config.repo);
+    if let Ok(free) = fs4::available_space(place)
+        && free < c.bytes
+    {
+        let text = room::too_little("backups", free, c.bytes);
+        add("backup-disk", text, "free space where backups lie, or set backup.directory");
+    }
+    if let Some(host) = remote_engine(&pg.stand, config)?
+        && mounted
+    {
+        add(
+            "remote",
+            format!("the engine is remote ({host}) and services mount the checkout"),
+            "run the release on the engine's own machine",
+        );
+    }
+    Ok(found)
+}
+
+/// What makes backup and proof fail with words that name no cause: asked before them.
+///
+/// # Errors
+/// When PostgreSQL cannot be asked.
+pub fn privileges(admin: &mut Psql, database: &str) -> Result<Option<Blocker>> {
+    let found = in_catalog(&catalog(admin, database)?, database);
+    Ok(found.into_iter().find(|b| b.id == PRIVILEGES))
+}
+
+fn catalog(admin: &mut Psql, database: &str) -> Result<Catalog> {
     let name = literal(database);
-    let c: Catalog = admin.row(&format!(
+    admin.row(&format!(
         "SELECT (SELECT count(*) FROM pg_prepared_xacts WHERE database = {name}) AS prepared, \
          (SELECT count(*) FROM pg_replication_slots WHERE database = {name}) AS slots, \
-         (SELECT count(*) FROM pg_stat_subscription s JOIN pg_subscription p ON p.oid = s.subid \
-           JOIN pg_database d ON d.oid = p.subdbid WHERE d.datname = {name} AND p.subenabled) AS subscriptions, \
+         (SELECT count(*) FROM pg_subscription p JOIN pg_database d ON d.oid = p.subdbid \
+           WHERE d.datname = {name} AND p.subenabled) AS subscriptions, \
          r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
          pg_has_role(current_user, d.datdba, 'USAGE') AS owner, \
          pg_has_role(current_user, 'pg_signal_backend', 'USAGE') AS signals, \
          current_setting('server_version_num')::int AS version, pg_database_size(d.oid) AS bytes, \
          current_setting('cron.database_name', true) AS cron \
          FROM pg_database d, pg_roles r WHERE d.datname = {name} AND r.rolname = current_user"
-    ))?;
+    ))
+}
+
+/// What the catalog tells.
+fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
     let mut found = Vec::new();
     let mut add = |id: &str, text: String, remedy: &str| {
         found.push(Blocker { id: id.into(), found: text, remedy: remedy.into() });
@@ -78,7 +124,7 @@ pub fn find(pg: &Pg, config: &Config, mounted: bool, admin: &mut Psql) -> Result
     }
     if !(c.superuser || c.owner && c.createdb && c.signals) {
         add(
-            "privileges",
+            PRIVILEGES,
             "the database's user may not rename it".into(),
             "use a superuser, or the owner with CREATEDB and pg_signal_backend",
         );
@@ -86,29 +132,7 @@ pub fn find(pg: &Pg, config: &Config, mounted: bool, admin: &mut Psql) -> Result
     if c.version < 130_000 {
         add("version", format!("PostgreSQL {} is older than 13", c.version / 10_000), "upgrade the server");
     }
-    let free = room::free_of(pg)?;
-    let need = room::needed(admin, database)?;
-    if free < need {
-        add("disk", room::too_little("the database", free, need), room::MORE_ROOM);
-    }
-    let backups = config.repo.join(&config.backup.directory);
-    let place = backups.ancestors().find(|p| p.exists()).unwrap_or(&config.repo);
-    if let Ok(free) = fs4::available_space(place)
-        && free < c.bytes
-    {
-        let text = room::too_little("backups", free, c.bytes);
-        add("backup-disk", text, "free space where backups lie, or set backup.directory");
-    }
-    if let Some(host) = remote_engine(&pg.stand, config)?
-        && mounted
-    {
-        add(
-            "remote",
-            format!("the engine is remote ({host}) and services mount the checkout"),
-            "run the release on the engine's own machine",
-        );
-    }
-    Ok(found)
+    found
 }
 
 /// The engine's address where it is not this machine's.
@@ -125,4 +149,43 @@ fn remote_engine(stand: &Stand, config: &Config) -> Result<Option<String>> {
         }
     };
     Ok(Some(host).filter(|h| !(h.starts_with("unix://") || h.starts_with("npipe://") || h.is_empty())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fine() -> Catalog {
+        serde_json::from_value(serde_json::json!({
+            "prepared": 0, "slots": 0, "subscriptions": 0, "superuser": false, "owner": true,
+            "createdb": true, "signals": true, "version": 130_000, "bytes": 1, "cron": "postgres",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_blocker_is_found_alone() {
+        assert!(in_catalog(&fine(), "db").is_empty());
+        type Case = (&'static str, fn(&mut Catalog));
+        let cases: [Case; 8] = [
+            ("prepared", |c| c.prepared = 1),
+            ("slots", |c| c.slots = 1),
+            ("subscriptions", |c| c.subscriptions = 1),
+            ("cron", |c| c.cron = Some("db".into())),
+            ("privileges", |c| c.owner = false),
+            ("privileges", |c| c.createdb = false),
+            ("privileges", |c| c.signals = false),
+            ("version", |c| c.version = 120_022),
+        ];
+        for (id, change) in cases {
+            let mut c = fine();
+            change(&mut c);
+            let found = in_catalog(&c, "db");
+            assert_eq!(found.iter().map(|b| b.id.as_str()).collect::<Vec<_>>(), [id]);
+            assert!(!found[0].remedy.is_empty());
+        }
+        let mut c = fine();
+        (c.superuser, c.owner) = (true, false);
+        assert!(in_catalog(&c, "db").is_empty(), "a superuser may");
+    }
 }

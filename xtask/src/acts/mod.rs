@@ -23,6 +23,7 @@ pub mod sums;
 pub mod swap;
 pub mod tables;
 pub mod target;
+pub mod unrestorable;
 pub mod up;
 pub mod watch;
 

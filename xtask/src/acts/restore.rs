@@ -3,7 +3,7 @@
 
 use super::schema::{self, Extension, Objects, Sequence};
 use super::sums::{self, Sums};
-use super::{Ctx, fence, properties, send, watch};
+use super::{Ctx, fence, properties, send, unrestorable, watch};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::event::Far;
 use crate::fsx;
@@ -40,8 +40,6 @@ pub struct Made {
 #[derive(Debug, Clone)]
 pub struct Restored {
     pub database: String,
-    /// sha256 of the bytes that were read from this machine's disk and restored.
-    pub sha256: String,
     pub ms: u64,
     /// The database-level properties, for the live name.
     pub properties: Vec<String>,
@@ -59,8 +57,15 @@ pub struct What<'a> {
     pub extensions: &'a [Extension],
 }
 
-/// Restores an archive into a new database.
-pub fn beside(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, what: &What<'_>) -> Result<Restored> {
+/// Restores an archive into a new database. `read` gets the sha256 of the bytes that were read from
+/// disk, before anything is restored of them: its error ends the restore.
+pub fn beside(
+    ctx: &Ctx<'_>,
+    step: &str,
+    admin: &mut Psql,
+    what: &What<'_>,
+    read: &mut dyn FnMut(&str) -> Result<()>,
+) -> Result<Restored> {
     let What { archive, side, .. } = *what;
     let pg = ctx.pg(step)?;
     let start = Instant::now();
@@ -73,15 +78,16 @@ pub fn beside(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, what: &What<'_>) -> R
     let remote = remote_archive(ctx.id, side);
     let result = ctx.act(step, "restore", json!({ "database": side, "archive": archive }), || {
         let sha256 = send::into(ctx, step, &pg, (archive, &remote), RESTORE)?;
+        read(&sha256)?;
         let properties = read_properties(ctx, &pg, &remote, what.from)?;
         load(ctx, step, &pg, side, &remote, what.extensions)?;
         let data = json!({ "sha256": sha256, "properties": properties.len() });
-        Ok(((sha256, properties), data))
+        Ok((properties, data))
     });
     let cleaned = remove_remote(&pg, &remote);
-    let (sha256, properties) = result?;
+    let properties = result?;
     cleaned?;
-    Ok(Restored { database: side.into(), sha256, ms: crate::clock::ms_since(start), properties })
+    Ok(Restored { database: side.into(), ms: crate::clock::ms_since(start), properties })
 }
 
 /// Where an archive lies in the database container while it is restored.
@@ -159,10 +165,7 @@ fn load(
         if finished.ok() {
             return Ok(());
         }
-        Err(finished
-            .fault("this backup cannot bring the database back: the restore failed", Lane::C)
-            .remedy("make the schema restorable (often: unqualified names in functions used by indexes or CHECKs), then release again")
-            .into())
+        Err(unrestorable::fault(&finished).into())
     };
     if !contents.first.is_empty() {
         restore(Box::new(Cursor::new(contents.first)), 1)?;

@@ -4,6 +4,7 @@ use super::args::{Evidence, EvidenceCommand, Global};
 use super::find_repo;
 use crate::error::{Exit, Fault, Result};
 use crate::evidence::{self, EVIDENCE, Summary};
+use crate::fsx;
 use crate::report::{Screen, words};
 use std::path::{Path, PathBuf};
 
@@ -12,10 +13,10 @@ pub fn run(global: &Global, args: &Evidence, screen: &Screen) -> Result<Exit> {
         EvidenceCommand::List => list(&find_repo(global.repo.as_deref())?, global.json, screen),
         EvidenceCommand::Show { rid } => {
             let (dir, _) = locate(global, rid)?;
-            let summary: Summary = evidence::read_record(&dir, "summary.json").ok_or_else(|| {
+            let summary: Summary = fsx::read_json(&dir.join("summary.json")).map_err(|error| {
                 Fault::new(format!("{rid} has no readable summary.json"))
-                    .why("the run did not end, or its evidence is damaged")
-                    .remedy("cargo xtask status; cargo xtask evidence verify RID")
+                    .why(format!("{error:#}"))
+                    .remedy("a run that did not end has none: cargo xtask status; cargo xtask evidence verify RID")
                     .exit(Exit::Evidence)
             })?;
             if global.json {
@@ -33,14 +34,14 @@ pub fn run(global: &Global, args: &Evidence, screen: &Screen) -> Result<Exit> {
 fn locate(global: &Global, rid: &str) -> Result<(PathBuf, Option<PathBuf>)> {
     let path = Path::new(rid);
     if path.join("events.jsonl").exists() || path.join("digest.sha256").exists() {
-        let dir = crate::fsx::absolute(path)?;
+        let dir = fsx::absolute(path)?;
         let repo = dir.ancestors().nth(4).filter(|_| dir.parent().is_some_and(|p| p.ends_with(EVIDENCE)));
         let repo = repo.map(Path::to_path_buf);
         return Ok((dir, repo));
     }
     let repo = find_repo(global.repo.as_deref())?;
     let dir = repo.join(EVIDENCE).join(rid);
-    if evidence::check_rid(rid).is_err() || !dir.is_dir() {
+    if evidence::check_rid(rid).is_err() || !fsx::is_there(&dir)? {
         let known = evidence::runs(&repo.join(EVIDENCE))?;
         let names: Vec<String> = known
             .iter()
@@ -63,16 +64,18 @@ fn list(repo: &Path, json: bool, screen: &Screen) -> Result<Exit> {
     let mut rows = Vec::new();
     for dir in evidence::runs(&repo.join(EVIDENCE))? {
         let rid = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let summary: Option<Summary> = evidence::read_record(&dir, "summary.json");
-        rows.push((rid, evidence::started(&dir), summary));
+        let summary = fsx::read_json::<Summary>(&dir.join("summary.json"));
+        let denied = summary.as_ref().is_err_and(fsx::is_denied);
+        rows.push((rid, evidence::started(&dir), summary.ok(), denied));
     }
     if json {
         let list: Vec<_> = rows
             .iter()
-            .map(|(rid, started, s)| {
+            .map(|(rid, started, s, denied)| {
                 serde_json::json!({
                     "rid": rid, "started": started,
                     "verdict": s.as_ref().map(|s| s.verdict), "exit_code": s.as_ref().map(|s| s.exit_code),
+                    "readable": !denied,
                 })
             })
             .collect();
@@ -82,10 +85,10 @@ fn list(repo: &Path, json: bool, screen: &Screen) -> Result<Exit> {
     if rows.is_empty() {
         screen.say("no run has left evidence here yet\n");
     }
-    for (rid, started, summary) in rows {
-        let verdict = summary
-            .as_ref()
-            .map_or("(not ended)".to_string(), |s| format!("{} ({})", s.verdict, s.exit_code));
+    for (rid, started, summary, denied) in rows {
+        let none = if denied { "(not readable)" } else { "(not ended)" };
+        let verdict =
+            summary.as_ref().map_or(none.to_string(), |s| format!("{} ({})", s.verdict, s.exit_code));
         let state = summary.map(|s| s.state_left).unwrap_or_default();
         screen.data(&format!("{rid:<34} {started}  {verdict:<16} {state}\n"));
     }

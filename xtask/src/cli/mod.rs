@@ -162,8 +162,8 @@ fn tell(ending: &Ending, json: bool, screen: &Screen) -> Result<Exit> {
             }
         }
         None => {
-            let place = ending.dir.as_ref().map(|d| d.display().to_string()).unwrap_or_default();
-            let fault = Fault::new("the run ended without a summary").why(place).remedy("cargo xtask status");
+            let fault =
+                ending.unsaved.clone().unwrap_or_else(|| Fault::new("the run ended without a summary"));
             screen.say(&words::fault(&fault, ending.exit, screen.paint));
         }
     }

@@ -54,6 +54,7 @@ struct PlannedStep {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct PlannedRun {
+    rid: String,
     expected_downtime_ms: u64,
 }
 
@@ -84,7 +85,11 @@ pub fn derive(dir: &Path) -> Result<Summary> {
     Ok(Summary {
         schema: SCHEMA,
         canon: CANON.into(),
-        rid: dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        rid: match plan.run.rid.is_empty() {
+            true => dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            // A copy of a run may have another name.
+            false => plan.run.rid,
+        },
         command: plan.command.clone(),
         ok: judged.exit == Exit::Pass,
         verdict: judged.verdict,

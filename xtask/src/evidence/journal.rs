@@ -9,7 +9,7 @@ use crate::redact::Redactor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -60,6 +60,8 @@ struct Inner {
     file: File,
     seq: u64,
     prev: String,
+    /// Bytes of the lines that are whole.
+    length: u64,
 }
 
 impl Journal {
@@ -68,7 +70,7 @@ impl Journal {
         if let Some(dir) = path.parent() {
             fsx::sync_dir(dir)?;
         }
-        let inner = Inner { file, seq: 0, prev: fsx::sha256(b"") };
+        let inner = Inner { file, seq: 0, prev: fsx::sha256(b""), length: 0 };
         Ok(Journal {
             path: path.into(),
             opened: Instant::now(),
@@ -135,11 +137,15 @@ impl Journal {
         let mut text = serde_json::to_string(&line)?;
         let hash = fsx::sha256(text.as_bytes());
         text.push('\n');
-        inner
-            .file
-            .write_all(text.as_bytes())
-            .and_then(|()| inner.file.sync_data())
-            .with_context(|| format!("write {}", self.path.display()))?;
+        let written = inner.file.write_all(text.as_bytes()).and_then(|()| inner.file.sync_data());
+        if written.is_err() {
+            // A full disk takes half a line; behind it no later one could be read.
+            let length = inner.length;
+            let _ = inner.file.set_len(length);
+            let _ = inner.file.seek(SeekFrom::Start(length));
+        }
+        written.with_context(|| format!("write {}", self.path.display()))?;
+        inner.length += text.len() as u64;
         inner.seq += 1;
         inner.prev = hash;
         Ok(())

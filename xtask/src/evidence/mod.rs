@@ -22,7 +22,7 @@ pub use verify::{Render, Verification, hashes, verify};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Exit, Fault, Result};
 use crate::exec::RawLog;
-use crate::fsx;
+use crate::fsx::{self, Room};
 use crate::redact::Redactor;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,6 +32,9 @@ use std::sync::{Arc, Mutex};
 /// Where evidence lies below the checkout.
 pub const EVIDENCE: &str = "ops/_local/evidence";
 
+/// The fact that RAW logs are not whole: `{"lost": [...]}`.
+const LOGS: (&str, &str) = ("evidence", "raw logs");
+
 /// The directory of one run.
 pub struct RunDir {
     pub rid: String,
@@ -39,9 +42,39 @@ pub struct RunDir {
     pub journal: Journal,
     redactor: Redactor,
     logs: Mutex<BTreeMap<String, Arc<RawLog>>>,
+    room: Mutex<Option<Room>>,
 }
 
+/// What a run keeps of the disk for its way back and its last writes, in bytes. A run writes less than
+/// a tenth of that.
+const ROOM: usize = 4 << 20;
+
 impl RunDir {
+    /// The same as [`RunDir::create`] for a run that changes the stand: where a disk that is full could
+    /// leave it half-way, room is kept for the way back.
+    ///
+    /// # Errors
+    /// Refuses where there is too little room, before anything is written.
+    pub fn create_with_room(root: &Path, rid: &str, redactor: &Redactor) -> Result<RunDir> {
+        fsx::private_dir(root)?;
+        let refused = |error: anyhow::Error| {
+            Fault::refused("too little room for the evidence of a run")
+                .why(format!("{error:#}"))
+                .remedy(format!("free space on the disk of {}", root.display()))
+        };
+        let room = Room::take(root, ROOM).map_err(refused)?;
+        // As much again for what is written before the room is needed.
+        drop(Room::take(root, ROOM).map_err(refused)?);
+        let run = RunDir::create(root, rid, redactor)?;
+        *run.room.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(room);
+        Ok(run)
+    }
+
+    /// Gives the room that was kept to what is written from now on.
+    pub fn use_room(&self) {
+        self.room.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    }
+
     /// Creates `<root>/<rid>/`, owner-only. An existing directory is refused.
     pub fn create(root: &Path, rid: &str, redactor: &Redactor) -> Result<RunDir> {
         check_rid(rid)?;
@@ -55,7 +88,14 @@ impl RunDir {
         }
         fsx::private_dir(&path)?;
         let journal = Journal::create(&path.join("events.jsonl"), redactor)?;
-        Ok(RunDir { rid: rid.into(), path, journal, redactor: redactor.clone(), logs: Mutex::default() })
+        Ok(RunDir {
+            rid: rid.into(),
+            path,
+            journal,
+            redactor: redactor.clone(),
+            logs: Mutex::default(),
+            room: Mutex::default(),
+        })
     }
 
     /// The RAW log of a step, opened at first use.
@@ -69,10 +109,18 @@ impl RunDir {
         Ok(log)
     }
 
-    /// Every RAW log on disk.
+    /// Every RAW log on disk; the journal says which of them are not whole.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
     pub fn close_logs(&self) -> Result<()> {
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        logs.values().try_for_each(|log| log.close())
+        let closed = logs.values().filter_map(|log| log.close().err());
+        let lost: Vec<String> = closed.map(|error| format!("{error:#}")).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        self.journal.fact(LOGS.0, LOGS.1, serde_json::json!({ "lost": lost }))
     }
 
     /// Writes a record; every text in it is masked.
@@ -154,16 +202,19 @@ pub fn check_rid(rid: &str) -> Result<()> {
         .into())
 }
 
-/// The runs of a root, newest first by name's time.
+/// The runs of a root, newest first by name's time; last those that may not be looked into.
+///
+/// # Errors
+/// When the root may not be looked into.
 pub fn runs(root: &Path) -> Result<Vec<PathBuf>> {
-    if !root.exists() {
+    if !fsx::is_there(root)? {
         return Ok(Vec::new());
     }
     let entries = std::fs::read_dir(root).with_context(|| format!("list {}", root.display()))?;
     let mut dirs: Vec<PathBuf> = entries
         .filter_map(std::result::Result::ok)
         .map(|e| e.path())
-        .filter(|p| p.join("events.jsonl").exists())
+        .filter(|p| p.join("events.jsonl").try_exists().unwrap_or(true))
         .collect();
     dirs.sort_by_key(|dir| std::cmp::Reverse(started(dir)));
     Ok(dirs)

@@ -1,6 +1,6 @@
 //! Reads a run back and says what does not fit: offline, from the files alone.
 
-use super::records::Backup;
+use super::records::{Backup, Proof};
 use super::{Line, LineKind, Summary, derive, digest, read_journal, read_record};
 use crate::error::Result;
 use crate::fsx;
@@ -52,6 +52,11 @@ pub fn verify(dir: &Path, repo: Option<&Path>, render: Render) -> Result<Verific
         Err(error) => told.problem(format!("{error:#}")),
     }
     let summary: Option<Summary> = read_record(dir, "summary.json");
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    // A copy may have any name; in its checkout a run is found by it.
+    if let Some(rid) = summary.as_ref().map(|s| &s.rid).filter(|rid| repo.is_some() && **rid != name) {
+        told.problem(format!("the directory of {rid} is named {name}"));
+    }
     if summary.is_none() {
         told.problem("summary.json is missing or not readable");
     }
@@ -162,7 +167,11 @@ fn differing(a: &Value, b: &Value, at: &str, found: &mut Vec<String>) {
 fn check_backup(dir: &Path, repo: &Path, backup: &Backup, told: &mut Told) {
     let place = repo.join(&backup.dir);
     let dump = place.join(&backup.dump);
-    if !dump.exists() {
+    let there = match fsx::is_there(&dump) {
+        Ok(there) => there,
+        Err(error) => return told.problem(format!("the backup cannot be read: {error:#}")),
+    };
+    if !there {
         if dir.join("pruned.json").exists() {
             told.held("the backup was pruned, as pruned.json says");
         } else {
@@ -170,13 +179,24 @@ fn check_backup(dir: &Path, repo: &Path, backup: &Backup, told: &mut Told) {
         }
         return;
     }
+    let lies_there = fsx::sha256_file(&dump).map(|(hash, _)| hash);
+    // A dump that was damaged before the proof is what the run found: its verdict says so.
+    let damaged = read_record::<Proof>(dir, "proof.json")
+        .map(|p| p.restored_sha256)
+        .filter(|read| !read.is_empty() && *read != backup.sha256);
+    if let (Some(read), Ok(now)) = (&damaged, &lies_there)
+        && read == now
+    {
+        return told
+            .held(format!("the dump in {} is not the one that was made, as the proof found", backup.dir));
+    }
     match digest::check(&place) {
         Ok(found) if found.is_empty() => told.held(format!("the backup's files fit: {}", backup.dir)),
         Ok(found) => told.problems.extend(found.iter().map(|m| format!("backup: {m}"))),
         Err(error) => told.problem(format!("backup: {error:#}")),
     }
-    match fsx::sha256_file(&dump) {
-        Ok((hash, _)) if hash == backup.sha256 => {}
+    match lies_there {
+        Ok(hash) if hash == backup.sha256 => {}
         Ok(_) => told.problem("backup: the dump is not the one that was made"),
         Err(error) => told.problem(format!("backup: {error:#}")),
     }

@@ -3,7 +3,7 @@
 //! side share a log; each line carries the number of its command.
 
 use crate::clock;
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, bail};
 use crate::redact::Redactor;
 use std::fs::File;
 use std::io::Write;
@@ -19,7 +19,10 @@ pub struct RawLog {
 struct Inner {
     file: File,
     next: u32,
+    /// Of a write that no command was told of yet.
     error: Option<std::io::Error>,
+    /// The first that one was told of.
+    lost: Option<String>,
 }
 
 impl RawLog {
@@ -29,7 +32,7 @@ impl RawLog {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).with_context(|| format!("create {}", path.display()))?;
-        let inner = Mutex::new(Inner { file, next: 1, error: None });
+        let inner = Mutex::new(Inner { file, next: 1, error: None, lost: None });
         Ok(RawLog { path: path.into(), redactor: redactor.clone(), inner })
     }
 
@@ -73,17 +76,25 @@ impl RawLog {
     /// a log that could not be written is not evidence.
     pub(super) fn end(&self, number: u32, word: &str, ms: u64) -> Result<()> {
         self.write(&format!("[{number}] = {word}, {ms} ms\n"));
-        match self.lock().error.take() {
-            Some(error) => Err(error).with_context(|| format!("write {}", self.path.display())),
+        let mut inner = self.lock();
+        match inner.error.take() {
+            Some(error) => {
+                inner.lost.get_or_insert_with(|| error.to_string());
+                Err(error).with_context(|| format!("write {}", self.path.display()))
+            }
             None => Ok(()),
         }
     }
 
     /// Everything on disk.
+    ///
+    /// # Errors
+    /// When it is not, or when lines were lost before, also where a command was told so.
     pub fn close(&self) -> Result<()> {
         let mut inner = self.lock();
-        if let Some(error) = inner.error.take() {
-            return Err(error).with_context(|| format!("write {}", self.path.display()));
+        let lost = inner.error.take().map(|error| error.to_string()).or_else(|| inner.lost.take());
+        if let Some(lost) = lost {
+            bail!("write {}: {lost}", self.path.display());
         }
         inner.file.sync_all().with_context(|| format!("flush {}", self.path.display()))
     }

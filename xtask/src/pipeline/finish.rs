@@ -2,7 +2,7 @@
 //! summary, digest, self-verify, last known good. Only then is anything said.
 
 use super::{Ending, Start, request};
-use crate::error::{Exit, Lane, Result};
+use crate::error::{Exit, Fault, Lane, Result};
 use crate::evidence::records::*;
 use crate::evidence::{self, *};
 use crate::fsx;
@@ -22,15 +22,37 @@ pub fn finish(
     match write(start, run, failure, on_pass) {
         Ok(ending) => ending,
         Err(error) => {
-            start.events.warn("evidence", format!("the evidence could not be saved: {error:#}"));
-            // What has happened to the stand counts for more than what could not be written of it.
-            let exit = match evidence::judge(&run.path) {
-                Ok(judged) if judged.exit == Exit::NeedsPerson => Exit::NeedsPerson,
-                _ => Exit::Evidence,
-            };
-            Ending { exit, summary: None, dir: Some(run.path.clone()) }
+            let (exit, fault) = unsaved(run, failure, &error);
+            Ending { exit, summary: None, unsaved: Some(fault) }
         }
     }
+}
+
+/// The end of a run whose evidence could not be saved. What has happened to the stand counts for more
+/// than what could not be written of it, and it is told from what is known here: the records may be
+/// the ones that are missing.
+fn unsaved(run: &RunDir, failure: Option<&Failure>, error: &anyhow::Error) -> (Exit, Fault) {
+    let lines = read_journal(&run.path.join("events.jsonl")).unwrap_or_default();
+    // Of a rollback the journal does not tell; what it was about had changed something.
+    let changed = reached(&lines) != Reached::Unchanged || begun(&lines).command == "rollback";
+    let back: Option<Rollback> = run.read("rollback.json");
+    let (exit, state) = match (failure, back) {
+        (_, Some(back)) if !back.verified => (Exit::NeedsPerson, "the way back is not verified"),
+        (_, Some(_)) => (Exit::Evidence, "the previous version runs"),
+        (Some(_), None) if changed => (Exit::NeedsPerson, "the way back was not finished"),
+        (None, None) if changed => (
+            Exit::Evidence,
+            "the new version runs and is good, the undo clone is kept, and it is no last known good release",
+        ),
+        _ => (Exit::Evidence, "the stand is as it was"),
+    };
+    let failed = failure.map(|f| format!("it failed in {}: {}\n", f.step, f.what)).unwrap_or_default();
+    let fault = Fault::new(format!("the evidence of {} could not be saved", run.rid))
+        .why(format!("{error:#}\n{failed}the stand: {state}"))
+        .remedy("mend that (free space on that disk), then `cargo xtask rollback` undoes or finishes what is open")
+        .log(run.path.clone())
+        .exit(exit);
+    (exit, fault)
 }
 
 fn write(
@@ -42,6 +64,7 @@ fn write(
     if let Some(failure) = failure {
         run.write_json("failure.json", failure)?;
     }
+    run.use_room();
     run.close_logs()?;
     // A refusal is the operator's own to mend, but for a secret, which is lane D's.
     let wanted = |f: &&Failure| {
@@ -89,7 +112,7 @@ fn write(
     {
         on_pass(&digest)?;
     }
-    Ok(Ending { exit, summary: Some(summary), dir: Some(run.path.clone()) })
+    Ok(Ending { exit, summary: Some(summary), unsaved: None })
 }
 
 fn exit_of(summary: &Summary) -> Exit {

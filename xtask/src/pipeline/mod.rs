@@ -17,13 +17,12 @@ pub mod targets;
 use crate::acts::short_id;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Fault, Result};
 use crate::event::{Event, Events, Outcome};
 use crate::evidence::{Begun, Previous, Render, RunDir, Summary};
 use crate::exec::{Interrupt, Kind};
 use crate::stand::Stand;
 use serde_json::json;
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// What every command of the pipeline starts with.
@@ -64,7 +63,8 @@ fn begin(
 pub struct Ending {
     pub exit: Exit,
     pub summary: Option<Summary>,
-    pub dir: Option<PathBuf>,
+    /// Where there is none: why not, and how the stand was left.
+    pub unsaved: Option<Fault>,
 }
 
 /// A step that ran: its value, or the step's name and why it failed.

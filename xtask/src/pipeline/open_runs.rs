@@ -4,6 +4,7 @@
 use crate::error::{Fault, Result};
 use crate::evidence::records::Rollback;
 use crate::evidence::{self, DIGEST, EVIDENCE, Line, LineKind, Reached, read_journal, read_record};
+use crate::fsx;
 use crate::lkg::Store;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,12 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
     let last_good = store.last()?.map(|l| l.rid);
     for dir in evidence::runs(&repo.join(EVIDENCE))? {
         let rid = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let Ok(lines) = read_journal(&dir.join("events.jsonl")) else { continue };
+        let lines = match read_journal(&dir.join("events.jsonl")) {
+            Ok(lines) => lines,
+            // Nobody knows whether it is settled.
+            Err(error) if fsx::is_denied(&error) => return Err(error.context("look whether a run is open")),
+            Err(_) => continue,
+        };
         let back: Option<Rollback> = read_record(&dir, "rollback.json");
         let sealed = lines.last().filter(|l| l.kind == LineKind::Sealed);
         let why = match sealed {

@@ -47,7 +47,7 @@ pub fn release(start: &Start<'_>, prepared: &Prepared) -> Result<Ending> {
     let lock = Lock::take(&prepared.facts.engine_id, &start.config.stand.project, rid, "release")?;
     open_runs::refuse(&start.config.repo)?;
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
-    let run = RunDir::create(&start.config.repo.join(EVIDENCE), rid, start.stand.exec.redactor())?;
+    let run = RunDir::create_with_room(&start.config.repo.join(EVIDENCE), rid, start.stand.exec.redactor())?;
     run.write_json("plan.json", &prepared.plan)?;
     let last = prepared.last.as_ref();
     let previous = last.map(|l| Previous { rid: l.rid.clone(), digest_sha256: l.digest_sha256.clone() });
@@ -66,8 +66,13 @@ pub fn release(start: &Start<'_>, prepared: &Prepared) -> Result<Ending> {
         built: false,
     };
     let failure = forward(&mut flow).err().map(|f| failure_of(&f, &run));
+    // Whatever filled the disk: the way back and the last writes have this much.
+    run.use_room();
     if let Some(failure) = &failure {
-        run.write_json("failure.json", failure)?;
+        // No failed write may keep the stand from coming back: `finish` says what could not be saved.
+        if let Err(error) = run.write_json("failure.json", failure) {
+            start.events.warn("evidence", format!("{error:#}"));
+        }
         backward::run(&mut flow, failure);
     } else if let Err(error) = record::after_pass(&flow) {
         start.events.warn("housekeeping", format!("{error:#}"));
@@ -219,6 +224,9 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
         standing: &flow.prepared.plan.warnings,
     };
     let precheck = precheck::run(&ctx(flow, start.stand), &given)?;
+    if flow.prepared.plan.rollback_enabled {
+        ready::may(&ctx(flow, start.stand))?;
+    }
     let green = precheck.baseline.iter().flat_map(|b| &b.checks).filter(|c| c.ok).count();
     let all = precheck.baseline.iter().flat_map(|b| &b.checks).count();
     Ok(((), format!("baseline {green} of {all} good, {} files scanned", precheck.scanned_files)))

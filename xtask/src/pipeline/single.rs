@@ -47,7 +47,11 @@ fn open_at(
     let root = start.config.repo.join(EVIDENCE);
     let rid = free_rid(&root, new_rid(kind, now, head.as_deref()));
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
-    let run = RunDir::create(&root, &rid, start.stand.exec.redactor())?;
+    let redactor = start.stand.exec.redactor();
+    let run = match command {
+        "rollback" => RunDir::create_with_room(&root, &rid, redactor)?,
+        _ => RunDir::create(&root, &rid, redactor)?,
+    };
     let planned = Planned { step: command.into(), does: does.into(), skipped: None };
     let mut plan = Plan::single(command, start.config, facts, &rid, &clock::rfc3339(now.now()), planned);
     plan.commit = head.unwrap_or_default();

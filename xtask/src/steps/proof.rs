@@ -31,17 +31,14 @@ pub fn run(ctx: &Ctx<'_>, made: &Made) -> Result<Proof> {
             from: &source.database,
             extensions: &source.extensions,
         };
-        let restored = restore::beside(ctx, "proof", &mut admin, &what)?;
-        proof.restored_sha256.clone_from(&restored.sha256);
+        let restored = restore::beside(ctx, "proof", &mut admin, &what, &mut |read| {
+            proof.restored_sha256 = read.into();
+            as_made(made, read)
+        })?;
         proof.restore_ms = restored.ms;
         proof.restore_ok = true;
         let store = Store::of(&ctx.config.repo);
         fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
-        if restored.sha256 != made.record.sha256 {
-            proof
-                .differences
-                .push("the dump on disk is not the dump that was made: its sha256 differs".into());
-        }
         let compared = ctx.act("proof", "compare", json!({ "database": side }), || {
             let compared = restore::compare(ctx, "proof", &side, source)?;
             let data = json!({ "tables": compared.tables, "differences": compared.all() });
@@ -86,12 +83,38 @@ pub fn run(ctx: &Ctx<'_>, made: &Made) -> Result<Proof> {
     if !proof.equal {
         return Err(Fault::new("the restored backup is not equal to its source")
             .why(some(&proof.differences))
-            .remedy("this backup cannot bring the database back: see proof.json and step_proof.log")
+            .remedy(
+                "this backup cannot bring the database back. What differs came out otherwise when its rows were \
+                 loaded again (a generated column, or another function that was changed since?): compute it anew \
+                 or mend the function, then release again",
+            )
             .log(ctx.run.path.join("step_proof.log"))
             .lane(Lane::C)
             .into());
     }
     Ok(proof)
+}
+
+/// Was the dump that was made read back? What became of it between dump and proof is no finding about
+/// the database: it is told apart from one before anything is restored.
+fn as_made(made: &Made, read: &str) -> Result<()> {
+    let record = &made.record;
+    if read == record.sha256 {
+        return Ok(());
+    }
+    let bytes = std::fs::metadata(&made.archive).map(|m| m.len()).unwrap_or_default();
+    Err(Fault::new("the dump on disk is not the dump that was made")
+        .why(format!(
+            "{}/{}: {} bytes with sha256 {} were written, {bytes} with {} read back",
+            record.dir,
+            record.dump,
+            record.bytes,
+            &record.sha256[..12],
+            &read[..12]
+        ))
+        .remedy("something changed or damaged the file: look at the disk and at who writes there, then release again")
+        .lane(Lane::A)
+        .into())
 }
 
 /// Records that the backup was not proved, and why.

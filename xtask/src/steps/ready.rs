@@ -10,6 +10,8 @@ use crate::stand::git::Dirt;
 use crate::stand::postgres;
 use serde_json::json;
 
+const NO_WAY_BACK: &str = "a rollback would not be possible: the release does not begin";
+
 /// What the way back is made of.
 pub struct Given<'a> {
     pub last: Option<&'a LastKnownGood>,
@@ -56,11 +58,31 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
     }
     let remedies: Vec<&str> = ready.blockers.iter().map(|b| b.remedy.as_str()).collect();
     let remedy = if remedies.is_empty() { "see readiness.json".to_string() } else { remedies.join("; ") };
-    Err(Fault::new("a rollback would not be possible: the release does not begin")
+    Err(Fault::new(NO_WAY_BACK)
         .why(ready.missing.join("; "))
         .remedy(remedy)
         .lane(if ready.proof_equal { Lane::A } else { Lane::C })
         .into())
+}
+
+/// Asked before the backup: may the database's user do what a backup, its proof and a swap need?
+///
+/// # Errors
+/// When it may not, or cannot be asked.
+pub fn may(ctx: &Ctx<'_>) -> Result<()> {
+    let pg = ctx.pg("precheck")?;
+    let mut admin = pg.session("postgres", &ctx.app("may"))?;
+    let Some(blocker) = blockers::privileges(&mut admin, &pg.database)? else { return Ok(()) };
+    let missing = vec![blocker.found.clone()];
+    let fault = Fault::new(NO_WAY_BACK)
+        .why(format!("{} (user {})", blocker.found, pg.user))
+        .remedy(blocker.remedy.clone())
+        .lane(Lane::A);
+    ctx.run.write_json(
+        "readiness.json",
+        &Readiness { missing, blockers: vec![blocker], ..Readiness::default() },
+    )?;
+    Err(fault.into())
 }
 
 fn missing(ready: &Readiness, target: &Target) -> Vec<String> {

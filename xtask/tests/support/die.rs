@@ -1,8 +1,8 @@
-//! Kills the program at one line of its journal: exactly, and with nothing in
-//! the program for it (support/die/die.c).
+//! Kills or stops the program at one line of its journal: exactly, and with
+//! nothing in the program for it (support/die/die.c).
 
 use super::process::{Running, tool};
-use super::{Evidence, Stand, note};
+use super::{Evidence, Stand, note, wait_for};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -91,9 +91,28 @@ impl Die {
 
     /// Starts the program on the stand; it is killed at that moment.
     pub fn start(&self, stand: &Stand, args: &[&str], moment: &Moment) -> Running {
+        self.start_by("KILL", stand, args, moment)
+    }
+
+    /// Starts the program on the stand and returns when it stands still at that moment: what is changed
+    /// now it finds when it is sent SIGCONT.
+    #[track_caller]
+    pub fn stopped(&self, stand: &Stand, args: &[&str], moment: &Moment) -> Running {
+        let mut running = self.start_by("STOP", stand, args, moment);
+        let stat = format!("/proc/{}/stat", running.id());
+        wait_for(&moment.name, super::SOON * 7, || {
+            assert!(!running.ended(), "it ended before it came to {}: {}", moment.name, running.said());
+            // `pid (name) state ...`
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')).then_some(())
+        });
+        running
+    }
+
+    fn start_by(&self, signal: &str, stand: &Stand, args: &[&str], moment: &Moment) -> Running {
         let when = if moment.before { "before" } else { "after" };
         let at = format!("{when}:{}", moment.line);
         let path = self.path.display().to_string();
-        stand.start_in(&stand.repo, &[("LD_PRELOAD", &path), ("DIE_AT", &at)], args)
+        stand.start_in(&stand.repo, &[("LD_PRELOAD", &path), ("DIE_AT", &at), ("DIE_BY", signal)], args)
     }
 }

@@ -7,12 +7,15 @@
 pub mod before;
 pub mod cmdlines;
 pub mod die;
+pub mod disk;
 pub mod evidence;
 pub mod good;
 pub mod held;
 pub mod leftovers;
 pub mod planted;
 pub mod process;
+pub mod relay;
+pub mod root;
 pub mod sql;
 pub mod stand;
 pub mod table;

@@ -9,7 +9,7 @@ use xtask::fsx::sha256;
 
 /// A copy of one run with its backup, laid out as in a checkout.
 pub struct Copy {
-    root: tempfile::TempDir,
+    pub root: tempfile::TempDir,
     pub dir: PathBuf,
 }
 

@@ -3,7 +3,7 @@
 use super::{Charge, Planned};
 use crate::evidence::records::*;
 use crate::evidence::summary::Gate;
-use crate::evidence::{Line, LineKind, read_record};
+use crate::evidence::{LOGS, Line, LineKind, read_record};
 use crate::fsx;
 use std::path::Path;
 
@@ -45,7 +45,23 @@ pub(super) fn all(dir: &Path, journal: &[Line], charge: &Charge, rolled_back: bo
     add("E2", digests(dir, charge));
     add("E3", facts_complete(journal));
     add("E4", no_secrets(journal));
+    if let Some(failure) = read_record::<Failure>(dir, "failure.json") {
+        say_why(&mut gates, &failure);
+    }
     gates
+}
+
+/// The gate of the step that failed was reached, also where the step left no record.
+fn say_why(gates: &mut [Gate], failure: &Failure) {
+    let id = match failure.step.as_str() {
+        "backup" => "B1",
+        "proof" | "ready" => "R0",
+        "migrate" => "M1",
+        _ => return,
+    };
+    if let Some(gate) = gates.iter_mut().find(|g| g.id == id && g.detail == NOT_REACHED) {
+        gate.detail = super::join(&failure.what, failure.why.as_deref());
+    }
 }
 
 const NOT_REACHED: &str = "not reached";
@@ -128,6 +144,8 @@ fn proof_words(p: &Proof) -> String {
         format!("restored beside, {} tables equal", p.tables)
     } else if let Some(reason) = &p.skipped {
         format!("not proved: {reason}")
+    } else if !p.restore_ok {
+        format!("not restored: {}", p.differences.join(", "))
     } else {
         format!("not equal: {}", crate::error::some(&p.differences))
     }
@@ -280,12 +298,21 @@ fn raw_logs(dir: &Path, journal: &[Line]) -> (bool, String) {
         .copied()
         .filter(|step| std::fs::metadata(dir.join(format!("step_{step}.log"))).map_or(0, |m| m.len()) == 0)
         .collect();
-    let detail = if missing.is_empty() {
-        format!("{} logs", steps.len())
-    } else {
+    let fact = journal.iter().find(|l| (l.step.as_str(), l.act.as_str()) == LOGS);
+    let lost: Vec<&str> = fact
+        .and_then(|l| l.data["lost"].as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    let detail = if !missing.is_empty() {
         format!("no log of {}", missing.join(", "))
+    } else if !lost.is_empty() {
+        format!("lines were lost: {}", lost.join("; "))
+    } else {
+        format!("{} logs", steps.len())
     };
-    (missing.is_empty() && !steps.is_empty(), detail)
+    (missing.is_empty() && fact.is_none() && !steps.is_empty(), detail)
 }
 
 /// E2: the backup's digest, copied here, lists the dump with the hash that was made.

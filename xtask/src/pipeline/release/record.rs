@@ -73,6 +73,10 @@ pub fn failure_of(failure: &StepFailure, run: &RunDir) -> Failure {
         let word = if kind == Kind::CtrlC { "Ctrl-C" } else { "SIGTERM" };
         fault = Fault::new(format!("stopped by {word} in step {}", failure.step));
     }
+    let full = |e: &std::io::Error| e.kind() == std::io::ErrorKind::StorageFull;
+    if fault.remedy.is_none() && failure.error.chain().filter_map(|e| e.downcast_ref()).any(full) {
+        fault.remedy = Some("free space on that disk, then release again".into());
+    }
     let log = run.path.join(format!("step_{}.log", failure.step));
     Failure {
         step: failure.step.clone(),

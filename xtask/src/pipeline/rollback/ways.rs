@@ -149,10 +149,11 @@ fn beside(
     let archive = stored.archive();
     let what = restore::What { archive: &archive, side, shape: &shape, from: &stored.database, extensions };
     room::enough(ctx, "rollback", admin)?;
-    let restored = restore::beside(ctx, "rollback", admin, &what)?;
-    if restored.sha256 != stored.dump.sha256 {
-        return Err(Fault::new("the dump that was restored is not the one that was verified").into());
-    }
+    let restored =
+        restore::beside(ctx, "rollback", admin, &what, &mut |read| match *read == stored.dump.sha256 {
+            true => Ok(()),
+            false => Err(Fault::new("the dump was changed after it was verified").into()),
+        })?;
     let copy = restore::sums_of_closed(ctx, "rollback", admin, side)?;
     if stored.sums {
         let sums: Sums = fsx::read_json(&stored.dir.join("sums.json"))?;

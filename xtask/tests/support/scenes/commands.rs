@@ -4,6 +4,7 @@
 use crate::support::before::Before;
 use crate::support::leftovers::Kept;
 use crate::support::process::{self, tool};
+use crate::support::root::{as_nobody, as_root};
 use crate::support::stand::XTASK;
 use crate::support::tamper::{CASES, Copy};
 use crate::support::world::differing;
@@ -33,6 +34,11 @@ fn smoke_backup_and_evidence_say_what_is_so() {
     let bad = bad_smoke(&stand, &mut checks);
     let backup = backup(&stand, &kept, &mut checks);
     checks.that("list and show", || list_and_show(&stand, &[&release, &bad, &backup]));
+    for evidence in [&release, &bad, &backup] {
+        checks.that(format!("read by another operator: {}", evidence.rid()), || {
+            read_by_another(&stand, evidence);
+        });
+    }
     for evidence in [&release, &backup] {
         for (name, change, word) in CASES {
             checks.that(format!("verify {}: {name}", evidence.rid()), || {
@@ -186,6 +192,53 @@ fn list_and_show(stand: &Stand, known: &[&Evidence]) {
         assert_eq!(show, evidence.json("summary.json"), "show {}", evidence.rid());
         stand.run(&["evidence", "show", &evidence.rid()]).expect(0).says(&verdict);
     }
+}
+
+/// A checkout of somebody else, which may be read and no more; then not even that.
+fn read_by_another(stand: &Stand, evidence: &Evidence) {
+    let (rid, verdict) = (evidence.rid(), evidence.verdict().0);
+    let copy = Copy::of(stand, evidence);
+    let place = copy.root.path().display().to_string();
+    let xtask = format!("{place}/xtask");
+    std::fs::copy(XTASK, &xtask).unwrap();
+    as_root("chown", &["-R", "4711:4711", &place]);
+    as_root("chmod", &["-R", "a=rX", &place]);
+    let evidence_of = |args: &[&str]| as_nobody(&xtask, &[&["--repo", &place, "evidence"], args].concat());
+    evidence_of(&["list"]).expect(0).says(&verdict);
+    evidence_of(&["show", &rid]).expect(0).says(&verdict);
+    evidence_of(&["verify", &rid]).expect(0).says("the evidence holds");
+    let dir = copy.dir.display().to_string();
+    evidence_of(&["verify", &dir]).expect(0).says("the evidence holds");
+    // A copy elsewhere, under another name: the run in it is the same, or it is not.
+    let moved = tempfile::Builder::new().prefix("ff-moved-").tempdir().unwrap();
+    let to = moved.path().join("of last friday").display().to_string();
+    tool("cp", &["-r", &dir, &to], Path::new("/"), None);
+    as_root("chmod", &["-R", "u=rwX", &to]);
+    stand.run(&["evidence", "verify", &to]).expect(0).says("the evidence holds");
+    stand.run(&["evidence", "show", &to]).expect(0).says(&rid);
+    Copy::flip(&Path::new(&to).join("events.jsonl"));
+    stand.run(&["evidence", "verify", &to]).expect(50);
+    // Under the name of another run, where runs are found by name, it is none.
+    let other = copy.dir.with_file_name("rel_20991231-000009_other").display().to_string();
+    as_root("cp", &["-a", &dir, &other]);
+    evidence_of(&["verify", "rel_20991231-000009_other"]).expect(50).says(&rid);
+    // What may not be read is neither gone nor broken, and is called by its name.
+    if evidence.has("backup.json") {
+        as_root("chmod", &["700", &format!("{place}/ops/_backups")]);
+        let outcome = evidence_of(&["verify", &rid]).expect(50);
+        outcome.says("the backup cannot be read");
+        assert!(!outcome.stdout.contains("not where it was"), "{}", outcome.at());
+    }
+    as_root("chmod", &["700", &dir]);
+    evidence_of(&["list"]).expect(0).says("(not readable)");
+    evidence_of(&["show", &rid]).expect(50).says("Permission denied");
+    as_root("chmod", &["700", &format!("{place}/ops/_local")]);
+    let outcome = evidence_of(&["list"]);
+    assert!(outcome.code != 0, "nothing was seen, and nothing said{}", outcome.at());
+    outcome.says("Permission denied");
+    let owner = tool("id", &["-u"], Path::new("/"), None);
+    as_root("chown", &["-R", owner.trim(), &place]);
+    as_root("chmod", &["-R", "u=rwX", &place]);
 }
 
 /// Summaries that say something else than the records, with a digest that fits.

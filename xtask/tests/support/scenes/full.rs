@@ -1,0 +1,165 @@
+//! The disk with the evidence fills up in the middle of a release and at its
+//! end: the stand comes back or is named, and nothing counts that is not saved.
+
+use crate::support::before::Before;
+use crate::support::die::{Die, Moment, some};
+use crate::support::disk::Disk;
+use crate::support::leftovers::Kept;
+use crate::support::stand::EVIDENCE;
+use crate::support::writer::Writer;
+use crate::support::{Checks, Evidence, Outcome, Stand};
+
+struct Case {
+    /// First, to be gone before the stand is removed.
+    disk: Disk,
+    stand: Stand,
+    kept: Kept,
+    checks: Checks,
+    commit: String,
+    first: String,
+}
+
+impl Case {
+    /// The run is open; once there is room again, `rollback` brings everything back.
+    fn recovered(&mut self, what: &str, before: &Before, rid: &str, writer: Writer) {
+        let Case { stand, kept, checks, commit, first, .. } = self;
+        checks.that(format!("{what}: it is open"), || {
+            // One that ended is named, and a better version is a way out, too.
+            if !stand.repo.join(EVIDENCE).join(rid).join("digest.sha256").exists() {
+                stand.run(&["release", "--yes"]).expect(10).says(rid);
+            }
+            stand.run(&["status"]).expect(0).says(rid);
+            before.last_good_untouched(stand, what);
+        });
+        let outcome = stand.run(&["rollback", "--yes", "--json"]).expect(0);
+        writer.acked_in_newest();
+        writer.stop();
+        let evidence = stand.evidence(&outcome);
+        if let Some(failed) = evidence.json("rollback.json")["failed_database"].as_str() {
+            kept.rolled_back(failed);
+        }
+        let killed = Evidence { dir: stand.repo.join(EVIDENCE).join(rid), at: evidence.at.clone() };
+        checks.that(format!("{what}: rollback"), || {
+            assert_eq!(evidence.json("rollback.json")["recovers"], rid, "recovers{}", evidence.at);
+            is_back(stand, before, (&killed, &evidence), commit);
+            let status = stand.run(&["status", "--json"]).expect(0).json();
+            assert_eq!(status["last_known_good"]["rid"], first.as_str(), "{status:#}");
+            assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}");
+        });
+    }
+}
+
+fn is_back(stand: &Stand, before: &Before, (release, rollback): (&Evidence, &Evidence), commit: &str) {
+    let at = &rollback.at;
+    before.content_is_back(stand, release, rollback);
+    before.code_is_back(stand, "1", commit, at);
+    before.data_services_ran_on(stand, at);
+    before.checkout_untouched(stand, at);
+    before.last_good_untouched(stand, at);
+    stand.run(&["evidence", "verify", &rollback.rid()]).expect(0);
+}
+
+/// A release that finds the disk full from this moment on; again and again where it is `hungry`.
+fn full(stand: &Stand, (die, disk): (&Die, &Disk), rid: &str, moment: &Moment, hungry: bool) -> Outcome {
+    let mut running = die.stopped(stand, &["release", "--yes", "--rid", rid], moment);
+    disk.fill();
+    running.signal("CONT");
+    if hungry {
+        disk.keep_full(|| running.ended());
+    }
+    let outcome = stand.heard(running.wait(), &[]);
+    disk.free();
+    outcome
+}
+
+#[test]
+fn a_disk_that_fills_up_is_never_a_pass_and_keeps_nobody_from_coming_back() {
+    let stand = Stand::new();
+    let disk = Disk::mount(&stand.repo.join("ops/_local"), "24m");
+    let first = stand.run(&["release", "--yes"]).expect(0);
+    let evidence = stand.evidence(&first);
+    let mut kept = Kept::default();
+    kept.passed(evidence.json("fence.json")["clone"].as_str().unwrap());
+    let die = Die::build(&stand);
+    let mut case =
+        Case { disk, commit: stand.head(), first: evidence.rid(), stand, kept, checks: Checks::default() };
+
+    let Case { stand, disk, kept, checks, .. } = &mut case;
+    checks.that("too little from the start", || {
+        let before = Before::of(stand);
+        disk.fill();
+        let refused = stand.run(&["release", "--yes"]);
+        disk.free();
+        let refused = refused.expect(10);
+        refused.says("too little room for the evidence");
+        before.containers_untouched(stand, &refused.at());
+        stand.nothing_left_over(kept, &refused);
+        let status = stand.run(&["status", "--json"]).expect(0).json();
+        assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}");
+    });
+    case.stand.version("good-v2");
+
+    // In the middle: once, then whatever is free is taken at once.
+    for hungry in some(vec![false, true], 1) {
+        let rid = if hungry { "rel_20991231-000002_hungry" } else { "rel_20991231-000001_full" };
+        let what = format!("full while it deploys ({rid})");
+        let writer = Writer::start(&case.stand, "full");
+        let before = Before::of(&case.stand);
+        let deploys = Moment::after("intent", "deploy", "up");
+        let outcome = full(&case.stand, (&die, &case.disk), rid, &deploys, hungry);
+        let evidence = Evidence { dir: case.stand.repo.join(EVIDENCE).join(rid), at: outcome.at() };
+        case.checks.that(format!("{what}: told as it is"), || {
+            outcome.says("No space left on device");
+            let codes: &[i32] = if hungry { &[30, 40, 50] } else { &[30] };
+            assert!(codes.contains(&outcome.code), "exit code{}", outcome.at());
+            if evidence.has("digest.sha256") {
+                assert_eq!(
+                    evidence.verdict().1,
+                    outcome.code as u64,
+                    "exit code and verdict{}",
+                    outcome.at()
+                );
+            } else {
+                outcome.says("could not be saved");
+                outcome.says("cargo xtask rollback");
+            }
+        });
+        if outcome.code != 30 {
+            case.recovered(&what, &before, rid, writer);
+            continue;
+        }
+        writer.acked_in_newest();
+        writer.stop();
+        case.kept.rolled_back(evidence.json("rollback.json")["failed_database"].as_str().unwrap());
+        let Case { stand, checks, commit, kept, .. } = &mut case;
+        checks.that(format!("{what}: it went back with the room that was kept"), || {
+            assert_eq!(evidence.verdict(), ("FAIL".into(), 30), "verdict{}", evidence.at);
+            outcome.says("free space on that disk");
+            is_back(stand, &before, (&evidence, &evidence), commit);
+        });
+        checks.that(format!("{what}: leftovers"), || stand.nothing_left_over(kept, &outcome));
+    }
+
+    // At the end, when everything was good and is sealed.
+    let rid = "rel_20991231-000003_sealed";
+    let writer = Writer::start(&case.stand, "sealed");
+    let before = Before::of(&case.stand);
+    let sealed = Moment::after("sealed", "pipeline", "sealed");
+    let outcome = full(&case.stand, (&die, &case.disk), rid, &sealed, false);
+    case.kept = Kept::default();
+    case.checks.that("full at the end: told as it is", || {
+        assert_eq!(outcome.code, 50, "exit code{}", outcome.at());
+        for word in
+            ["could not be saved", "No space left on device", "the new version runs", "no last known good"]
+        {
+            outcome.says(word);
+        }
+        before.last_good_untouched(&case.stand, &outcome.at());
+        case.stand.runs_version("2");
+        case.stand.run(&["evidence", "verify", rid]).expect(50);
+    });
+    case.recovered("full at the end", &before, rid, writer);
+    let Case { stand, checks, .. } = &mut case;
+    checks.that("no secret", || stand.no_secret_anywhere());
+    case.checks.all_hold();
+}
