@@ -1,5 +1,6 @@
 //! What more than one step does: bring services up and prove it, smoke, fence,
-//! clone, swap, sums, restore beside, go back to images and source.
+//! clone, swap, sums, restore beside, go back to images and source, start data
+//! services.
 
 pub mod aside;
 pub mod blockers;
@@ -19,6 +20,7 @@ pub mod stored;
 pub mod sums;
 pub mod swap;
 pub mod up;
+pub mod wake;
 
 use crate::config::Config;
 use crate::error::Result;

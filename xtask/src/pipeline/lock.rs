@@ -2,12 +2,13 @@
 //! kernel frees when its holder dies, and an advisory lock in the stand's own
 //! PostgreSQL, which also holds against other machines.
 
+use crate::acts::{Ctx, wake};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Exit, Fault, Lane, Result};
 use crate::evidence::records::LockRecord;
 use crate::fsx;
 use crate::stand::postgres::Pg;
-use crate::stand::psql::Psql;
+use crate::stand::psql::{Psql, QUESTION, literal};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -86,18 +87,19 @@ impl Lock {
         let mut psql = pg.session("postgres", &self.name())?;
         let got = psql.value(&format!("SELECT pg_try_advisory_lock({KEY})"))?;
         if got.as_deref() == Some("t") {
+            psql.run(&told(&self.holder)?)?;
             self.database = Some(psql);
             return Ok(());
         }
-        let held = psql.ask(
+        let held: Vec<Told> = psql.rows(
             &format!(
-                "SELECT a.application_name || ', since ' || a.backend_start FROM pg_locks l \
+                "SELECT a.query, a.application_name AS name, a.backend_start::text AS since FROM pg_locks l \
                  JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted \
                  AND ((l.classid::bigint << 32) | l.objid::bigint) = {KEY}"
             ),
-            crate::stand::psql::QUESTION,
+            QUESTION,
         )?;
-        let who = held.first().cloned().unwrap_or_else(|| "somebody who has just gone".into());
+        let who = held.first().map_or("somebody who has just gone".into(), Told::words);
         Err(Fault::new("another writer works on this stand, from another machine")
             .why(who)
             .remedy("wait until it is done; `cargo xtask status` there says how far it is")
@@ -109,7 +111,7 @@ impl Lock {
     pub fn check_database(&mut self) -> Result<()> {
         match &mut self.database {
             None => Ok(()),
-            Some(psql) => psql.run("SELECT 1").map_err(|error| {
+            Some(psql) => psql.run(&told(&self.holder)?).map_err(|error| {
                 Fault::new("the lock in the database was lost: its session ended")
                     .why(format!("{error:#}"))
                     .remedy("look why PostgreSQL ended it (a restart, an operator), then run again")
@@ -119,6 +121,22 @@ impl Lock {
         }
     }
 
+    /// Makes sure that the database half is held still. Its session ends with the server or with docker's
+    /// client: both are waited for, and it is taken again unless somebody else was quicker.
+    pub fn hold(&mut self, ctx: &Ctx<'_>) -> Result<()> {
+        if self.check_database().is_ok() {
+            return Ok(());
+        }
+        ctx.events.warn("rollback", "the lock in the database was lost: it is taken again");
+        self.database = None;
+        wake::data_services(ctx, "rollback")?;
+        let pg = ctx.pg("rollback")?;
+        let mut admin = pg.session("postgres", &ctx.app("lock"))?;
+        // The server may not have noticed yet that the client of the old session is gone.
+        pg.end_backends(&mut admin, &format!("ffxlock {} ", self.holder.rid))?;
+        self.take_database(&pg)
+    }
+
     /// Says how far the holder is, in both places.
     pub fn at(&mut self, step: &str) {
         self.holder.step = step.into();
@@ -126,7 +144,8 @@ impl Lock {
         // A courtesy to the one who waits: the lock holds without it.
         let _ = self.write();
         if let Some(psql) = &mut self.database {
-            let _ = psql.run(&format!("SET application_name = {}", crate::stand::psql::literal(&name)));
+            let _ = psql.run(&format!("SET application_name = {}", literal(&name)));
+            let _ = told(&self.holder).and_then(|sql| psql.run(&sql));
         }
     }
 
@@ -184,13 +203,41 @@ fn read_holder(file: &mut File) -> Holder {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
+/// The statement by which the session of the lock says who it is: it is the last one that
+/// pg_stat_activity shows of it. An application_name has no room for all of it.
+fn told(holder: &Holder) -> Result<String> {
+    Ok(format!("SELECT {}", literal(&serde_json::to_string(holder)?)))
+}
+
+/// What the server shows of the session that holds the lock.
+#[derive(Deserialize)]
+struct Told {
+    query: String,
+    name: String,
+    since: String,
+}
+
+impl Told {
+    fn words(&self) -> String {
+        let text = self.query.find('{').zip(self.query.rfind('}')).and_then(|(a, b)| self.query.get(a..=b));
+        match text.and_then(|text| serde_json::from_str::<Holder>(&text.replace("''", "'")).ok()) {
+            Some(holder) => holder.words(),
+            // Only its owner and superusers are shown what it says.
+            None => format!("{}, since {}", self.name, self.since),
+        }
+    }
+}
+
+impl Holder {
+    fn words(&self) -> String {
+        let Holder { rid, command, step, who, pid, since } = self;
+        format!("{who} runs {command} {rid} (pid {pid}), at step {step}, since {since}")
+    }
+}
+
 fn refused(holder: &Holder, path: &str) -> Fault {
-    let why = format!(
-        "{} runs {} {} (pid {}), at step {}, since {}",
-        holder.who, holder.command, holder.rid, holder.pid, holder.step, holder.since
-    );
     Fault::new("another writer works on this stand")
-        .why(why)
+        .why(holder.words())
         .remedy("wait until it is done; a holder that died does not block")
         .log(path)
         .exit(Exit::Locked)
@@ -232,6 +279,16 @@ fn open(path: &Path) -> std::io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_holds_the_lock_is_read_from_its_last_statement() {
+        let holder =
+            Holder { rid: "rel_1".into(), who: "o'hara@far {x}".into(), pid: 7, ..Holder::default() };
+        let told = |query: &str| Told { query: query.into(), name: "n".into(), since: "s".into() }.words();
+        assert_eq!(told(&super::told(&holder).unwrap()), holder.words());
+        assert!(holder.words().contains("o'hara@far {x} runs  rel_1 (pid 7)"), "{}", holder.words());
+        assert_eq!(told("<insufficient privilege>"), "n, since s");
+    }
 
     #[test]
     fn the_second_is_refused_and_told_who_and_a_dead_holder_does_not_block() {

@@ -6,7 +6,9 @@
 
 pub mod before;
 pub mod cmdlines;
+pub mod deaths;
 pub mod die;
+pub mod elsewhere;
 pub mod evidence;
 pub mod good;
 pub mod held;

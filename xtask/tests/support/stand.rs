@@ -129,6 +129,11 @@ impl Stand {
         self.env.push((key.into(), value.into()));
     }
 
+    /// The variables of every run.
+    pub(super) fn variables(&self) -> &[(String, String)] {
+        &self.env
+    }
+
     /// The secret of the env files with this key.
     pub fn secret(&self, key: &str) -> &str {
         &self.secrets.iter().find(|(k, _)| k == key).unwrap().1
