@@ -91,20 +91,8 @@ impl Lock {
             self.database = Some(psql);
             return Ok(());
         }
-        let held: Vec<Told> = psql.rows(
-            &format!(
-                "SELECT a.query, a.application_name AS name, a.backend_start::text AS since FROM pg_locks l \
-                 JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted \
-                 AND ((l.classid::bigint << 32) | l.objid::bigint) = {KEY}"
-            ),
-            QUESTION,
-        )?;
-        let who = held.first().map_or("somebody who has just gone".into(), Told::words);
-        Err(Fault::new("another writer works on this stand, from another machine")
-            .why(who)
-            .remedy("wait until it is done; `cargo xtask status` there says how far it is")
-            .exit(Exit::Locked)
-            .into())
+        let gone = Holder { who: "somebody who has just gone".into(), ..Holder::default() };
+        Err(refused_from_afar(&holder_in(&mut psql)?.unwrap_or(gone)).into())
     }
 
     /// Is the database half still held? Its session ends when the server restarts.
@@ -179,8 +167,13 @@ impl Lock {
     }
 }
 
-/// Who holds the lock of a stand now, if anybody does.
-pub fn holder(engine_id: &str, project: &str) -> Option<Holder> {
+/// Who holds the lock of a stand now, if anybody does: on this machine, or on another one, as far as
+/// the stand's database answers.
+pub fn holder(engine_id: &str, project: &str, pg: Option<&Pg>) -> Option<Holder> {
+    here(engine_id, project).or_else(|| there(pg))
+}
+
+fn here(engine_id: &str, project: &str) -> Option<Holder> {
     let mut file = OpenOptions::new().read(true).write(true).open(file_of(engine_id, project)).ok()?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
@@ -188,12 +181,40 @@ pub fn holder(engine_id: &str, project: &str) -> Option<Holder> {
     }
 }
 
-/// Refuses when somebody holds the lock of a stand now (exit 11).
-pub fn refuse_if_held(engine_id: &str, project: &str) -> Result<()> {
-    match holder(engine_id, project) {
-        Some(holder) => Err(refused(&holder, &file_of(engine_id, project).display().to_string()).into()),
+fn there(pg: Option<&Pg>) -> Option<Holder> {
+    holder_in(&mut pg?.session("postgres", "ffx-lock").ok()?).ok().flatten()
+}
+
+/// Refuses when somebody holds the lock of a stand now (exit 11): who is at work elsewhere looks like
+/// an interrupted run otherwise.
+pub fn refuse_if_held(engine_id: &str, project: &str, pg: Option<&Pg>) -> Result<()> {
+    if let Some(holder) = here(engine_id, project) {
+        return Err(refused(&holder, &file_of(engine_id, project).display().to_string()).into());
+    }
+    match there(pg) {
+        Some(holder) => Err(refused_from_afar(&holder).into()),
         None => Ok(()),
     }
+}
+
+/// The holder of the database half, as its session tells.
+fn holder_in(psql: &mut Psql) -> Result<Option<Holder>> {
+    let held: Vec<Told> = psql.rows(
+        &format!(
+            "SELECT a.query, a.application_name AS name, a.backend_start::text AS since FROM pg_locks l \
+             JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted \
+             AND ((l.classid::bigint << 32) | l.objid::bigint) = {KEY}"
+        ),
+        QUESTION,
+    )?;
+    Ok(held.first().map(Told::holder))
+}
+
+fn refused_from_afar(holder: &Holder) -> Fault {
+    Fault::new("another writer works on this stand, from another machine")
+        .why(holder.words())
+        .remedy("wait until it is done; `cargo xtask status` there says how far it is")
+        .exit(Exit::Locked)
 }
 
 fn read_holder(file: &mut File) -> Holder {
@@ -218,19 +239,24 @@ struct Told {
 }
 
 impl Told {
-    fn words(&self) -> String {
+    fn holder(&self) -> Holder {
         let text = self.query.find('{').zip(self.query.rfind('}')).and_then(|(a, b)| self.query.get(a..=b));
-        match text.and_then(|text| serde_json::from_str::<Holder>(&text.replace("''", "'")).ok()) {
-            Some(holder) => holder.words(),
-            // Only its owner and superusers are shown what it says.
-            None => format!("{}, since {}", self.name, self.since),
-        }
+        let told = text.and_then(|text| serde_json::from_str(&text.replace("''", "'")).ok());
+        // Only its owner and superusers are shown what it says.
+        told.unwrap_or_else(|| Holder {
+            who: self.name.clone(),
+            since: self.since.clone(),
+            ..Holder::default()
+        })
     }
 }
 
 impl Holder {
     fn words(&self) -> String {
         let Holder { rid, command, step, who, pid, since } = self;
+        if rid.is_empty() {
+            return format!("{who}, since {since}");
+        }
         format!("{who} runs {command} {rid} (pid {pid}), at step {step}, since {since}")
     }
 }
@@ -284,7 +310,8 @@ mod tests {
     fn who_holds_the_lock_is_read_from_its_last_statement() {
         let holder =
             Holder { rid: "rel_1".into(), who: "o'hara@far {x}".into(), pid: 7, ..Holder::default() };
-        let told = |query: &str| Told { query: query.into(), name: "n".into(), since: "s".into() }.words();
+        let told =
+            |query: &str| Told { query: query.into(), name: "n".into(), since: "s".into() }.holder().words();
         assert_eq!(told(&super::told(&holder).unwrap()), holder.words());
         assert!(holder.words().contains("o'hara@far {x} runs  rel_1 (pid 7)"), "{}", holder.words());
         assert_eq!(told("<insufficient privilege>"), "n, since s");
@@ -298,9 +325,9 @@ mod tests {
         assert_eq!(fault.exit, Some(Exit::Locked));
         let why = fault.why.unwrap();
         assert!(why.contains("rel_1") && why.contains("step start") && why.contains("since "), "{why}");
-        assert_eq!(holder(&engine, "p").unwrap().rid, "rel_1");
+        assert_eq!(holder(&engine, "p", None).unwrap().rid, "rel_1");
         drop(first);
-        assert!(holder(&engine, "p").is_none());
+        assert!(holder(&engine, "p", None).is_none());
         let other = Lock::take(&engine, "p", "rel_3", "release").unwrap();
         assert!(Lock::take(&engine, "other", "rel_4", "release").is_ok());
         std::fs::remove_file(&other.path).unwrap();

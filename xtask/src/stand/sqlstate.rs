@@ -10,6 +10,7 @@ pub fn sqlstate_in(text: &str) -> Option<String> {
     static CODE: LazyLock<Regex> = LazyLock::new(|| {
         let told =
             r#"(?:ERROR|FATAL|ОШИБКА|SQLSTATE|sqlstate|pgcode|code)["']?[ :=(\[]{1,4}["']?(42P01|42703)\b"#;
+        #[allow(clippy::expect_used)] // a constant, and a test uses it
         Regex::new(told).expect("a constant")
     });
     let has = |needle: &str| text.contains(needle);

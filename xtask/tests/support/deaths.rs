@@ -41,6 +41,8 @@ impl Case {
     pub fn new(restart: Option<Box<dyn Fn()>>) -> Case {
         let mut stand = Stand::new();
         stand.set("FF_SMOKE_SETTLE_S", "1");
+        // A worker that starts slowly on a busy machine is not what this is about.
+        stand.set("FF_SMOKE_TIMEOUT_S", "60");
         stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
         let outcome = stand.run(&["release", "--yes"]).expect(0);
         // A server that crashes empties unlogged tables: that is PostgreSQL's own promise.
@@ -73,7 +75,7 @@ impl Case {
         );
         let journal = self.stand.repo.join(EVIDENCE).join(&rid).join("events.jsonl");
         let begun = format!("\"kind\":\"intent\",\"step\":\"{step}\",\"act\":\"{act}\"");
-        wait_for(&what, SOON * 4, || {
+        wait_for(&what, SOON * 20, || {
             std::fs::read_to_string(&journal).unwrap_or_default().contains(&begun).then_some(())
         });
         self.at_work(step);

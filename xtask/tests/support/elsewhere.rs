@@ -31,7 +31,7 @@ impl Stand {
         command.arg(&self.repo).args(args);
         let what = format!("xtask {} on {machine}", args.join(" "));
         note(&what);
-        process::start(command, &what, None, Duration::from_secs(240))
+        process::start(command, &what, None, Duration::from_secs(600))
     }
 
     /// The power of that machine goes.

@@ -9,7 +9,7 @@ const LOCK: &str = "BEGIN; LOCK TABLE app.attachments IN ACCESS EXCLUSIVE MODE";
 
 fn wait_in_backup(stand: &Stand, rid: &str) {
     let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
-    wait_for("the release to begin its dump", SOON * 4, || {
+    wait_for("the release to begin its dump", SOON * 20, || {
         std::fs::read_to_string(&journal).unwrap_or_default().contains("\"act\":\"dump\"").then_some(())
     });
     let sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'";
@@ -20,6 +20,7 @@ fn wait_in_backup(stand: &Stand, rid: &str) {
 fn of_two_machines_one_writes_and_one_that_dies_does_not_block() {
     let mut checks = Checks::default();
     let mut stand = Stand::new();
+    stand.set("FF_SMOKE_TIMEOUT_S", "60");
     stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
     let first = stand.run(&["release", "--yes"]).expect(0);
     let mut kept = Kept::default();
