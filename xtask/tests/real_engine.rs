@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "support/scenes/around.rs"]
+mod around;
 #[path = "support/scenes/back.rs"]
 mod back;
 #[path = "support/scenes/bad.rs"]
@@ -21,6 +23,8 @@ mod full;
 mod gates;
 #[path = "support/scenes/good.rs"]
 mod good;
+#[path = "support/scenes/machines.rs"]
+mod machines;
 #[path = "support/scenes/room.rs"]
 mod room;
 #[path = "support/scenes/secrets.rs"]

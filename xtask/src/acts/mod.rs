@@ -1,5 +1,6 @@
 //! What more than one step does: bring services up and prove it, smoke, fence,
-//! clone, swap, sums, restore beside, go back to images and source.
+//! clone, swap, sums, restore beside, go back to images and source, start data
+//! services.
 
 pub mod aside;
 pub mod blockers;
@@ -25,6 +26,7 @@ pub mod tables;
 pub mod target;
 pub mod unrestorable;
 pub mod up;
+pub mod wake;
 pub mod watch;
 
 use crate::config::Config;

@@ -3,12 +3,14 @@
 use super::args::{Global, Rollback};
 use super::{tell, with_global};
 use crate::error::{Exit, Fault, Result};
-use crate::pipeline::{offer, rollback, single, targets};
+use crate::pipeline::{lock, offer, rollback, single, targets};
 use crate::report::Screen;
 
 pub fn run(global: &Global, args: &Rollback, screen: &Screen) -> Result<Exit> {
     with_global(global, screen, |start| {
         let facts = single::look(start)?;
+        let pg = facts.pg(start.stand, start.config).ok();
+        lock::refuse_if_held(&facts.engine_id, &start.config.stand.project, pg.as_ref())?;
         let wanted = offer::Wanted { backup: args.backup.clone(), to: args.to.clone() };
         let offer = offer::offer(start, &facts, &wanted);
         screen.say(&format!("rollback of stand {}. There is\n", start.config.stand.project));

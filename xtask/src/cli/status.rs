@@ -18,7 +18,8 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let repo = &start.config.repo;
         let last = Store::of(repo).last()?;
         let head = start.stand.head().unwrap_or_default();
-        let held = lock::holder(&facts.engine_id, &start.config.stand.project);
+        let pg = facts.pg(start.stand, start.config).ok();
+        let held = lock::holder(&facts.engine_id, &start.config.stand.project, pg.as_ref());
         let open = open_runs::find(repo)?;
         let standing = standing::look(start, &facts, last.as_ref(), &start.stand.dirt()?)?;
         let services: Vec<Value> = facts

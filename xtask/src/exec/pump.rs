@@ -75,7 +75,8 @@ pub(super) fn run(
     let verdict = talk.follow(&mut child, &from, open, deadline, exec, sink);
     let (ended, failed) = match verdict {
         Ok(Some(ended)) => {
-            if invocation.whole_group {
+            // A client that was killed leaves its plugin at work.
+            if invocation.whole_group || matches!(ended, Ended::Signal(_)) {
                 let _ = child.start_kill();
             }
             (ended, None)

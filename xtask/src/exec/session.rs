@@ -58,7 +58,7 @@ impl Session {
                 Ok(Piece::Err(bytes)) => self.keep_stderr(&bytes),
                 // Two streams: the other one may still hold what was said last.
                 Ok(Piece::Closed) => {}
-                Err(RecvTimeoutError::Disconnected) => bail!("the session ended: {}", self.take_stderr()),
+                Err(RecvTimeoutError::Disconnected) => bail!("{}", self.how_it_ended()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.exec.stopped() {
@@ -89,6 +89,17 @@ impl Session {
                 bail!("no end of stderr within {} s", limit.as_secs());
             }
         }
+    }
+
+    /// How the client of the session ended, and what it said.
+    fn how_it_ended(&mut self) -> String {
+        let said = self.take_stderr();
+        let how = match self.child.try_wait() {
+            Ok(Some(status)) => pump::ended(status).to_string(),
+            _ => "its output was closed".into(),
+        };
+        let colon = if said.is_empty() { "" } else { ": " };
+        format!("the session ended ({how}){colon}{said}")
     }
 
     /// What is held of stderr, masked, without waiting for more.

@@ -197,7 +197,11 @@ fn database(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
 
 fn runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
     let repo = &start.config.repo;
-    if let Some(holder) = lock::holder(&facts.engine_id, &start.config.stand.project) {
+    if let Some(holder) = lock::holder(
+        &facts.engine_id,
+        &start.config.stand.project,
+        facts.pg(start.stand, start.config).ok().as_ref(),
+    ) {
         let words =
             format!("{} {} at step {} since {}", holder.command, holder.rid, holder.step, holder.since);
         return found.bad("at work", format!("{words}, by {}", holder.who), "wait until it is done");

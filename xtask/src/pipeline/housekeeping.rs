@@ -47,8 +47,9 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
     remove_half_backups(ctx, &ctx.run.rid)?;
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
-    pg.end_backends(&mut admin, &ctx.app("restore"))?;
-    pg.end_backends(&mut admin, &ctx.app("migrate"))?;
+    // Also what a client that was killed has left at work in the server.
+    pg.end_backends(&mut admin, &ctx.app(""))?;
+    pg.end_backends(&mut admin, &format!("ffxadmin:{}", ctx.id))?;
     let mut gone = Vec::new();
     let mut clones = Vec::new();
     for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {

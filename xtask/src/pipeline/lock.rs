@@ -2,12 +2,13 @@
 //! kernel frees when its holder dies, and an advisory lock in the stand's own
 //! PostgreSQL, which also holds against other machines.
 
+use crate::acts::{Ctx, wake};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Exit, Fault, Lane, Result};
 use crate::evidence::records::LockRecord;
 use crate::fsx;
 use crate::stand::postgres::Pg;
-use crate::stand::psql::Psql;
+use crate::stand::psql::{Psql, QUESTION, literal};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -86,30 +87,19 @@ impl Lock {
         let mut psql = pg.session("postgres", &self.name())?;
         let got = psql.value(&format!("SELECT pg_try_advisory_lock({KEY})"))?;
         if got.as_deref() == Some("t") {
+            psql.run(&told(&self.holder)?)?;
             self.database = Some(psql);
             return Ok(());
         }
-        let held = psql.ask(
-            &format!(
-                "SELECT a.application_name || ', since ' || a.backend_start FROM pg_locks l \
-                 JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted \
-                 AND ((l.classid::bigint << 32) | l.objid::bigint) = {KEY}"
-            ),
-            crate::stand::psql::QUESTION,
-        )?;
-        let who = held.first().cloned().unwrap_or_else(|| "somebody who has just gone".into());
-        Err(Fault::new("another writer works on this stand, from another machine")
-            .why(who)
-            .remedy("wait until it is done; `cargo xtask status` there says how far it is")
-            .exit(Exit::Locked)
-            .into())
+        let gone = Holder { who: "somebody who has just gone".into(), ..Holder::default() };
+        Err(refused_from_afar(&holder_in(&mut psql)?.unwrap_or(gone)).into())
     }
 
     /// Is the database half still held? Its session ends when the server restarts.
     pub fn check_database(&mut self) -> Result<()> {
         match &mut self.database {
             None => Ok(()),
-            Some(psql) => psql.run("SELECT 1").map_err(|error| {
+            Some(psql) => psql.run(&told(&self.holder)?).map_err(|error| {
                 Fault::new("the lock in the database was lost: its session ended")
                     .why(format!("{error:#}"))
                     .remedy("look why PostgreSQL ended it (a restart, an operator), then run again")
@@ -119,6 +109,22 @@ impl Lock {
         }
     }
 
+    /// Makes sure that the database half is held still. Its session ends with the server or with docker's
+    /// client: both are waited for, and it is taken again unless somebody else was quicker.
+    pub fn hold(&mut self, ctx: &Ctx<'_>) -> Result<()> {
+        if self.check_database().is_ok() {
+            return Ok(());
+        }
+        ctx.events.warn("rollback", "the lock in the database was lost: it is taken again");
+        self.database = None;
+        wake::data_services(ctx, "rollback")?;
+        let pg = ctx.pg("rollback")?;
+        let mut admin = pg.session("postgres", &ctx.app("lock"))?;
+        // The server may not have noticed yet that the client of the old session is gone.
+        pg.end_backends(&mut admin, &format!("ffxlock {} ", self.holder.rid))?;
+        self.take_database(&pg)
+    }
+
     /// Says how far the holder is, in both places.
     pub fn at(&mut self, step: &str) {
         self.holder.step = step.into();
@@ -126,7 +132,8 @@ impl Lock {
         // A courtesy to the one who waits: the lock holds without it.
         let _ = self.write();
         if let Some(psql) = &mut self.database {
-            let _ = psql.run(&format!("SET application_name = {}", crate::stand::psql::literal(&name)));
+            let _ = psql.run(&format!("SET application_name = {}", literal(&name)));
+            let _ = told(&self.holder).and_then(|sql| psql.run(&sql));
         }
     }
 
@@ -160,8 +167,13 @@ impl Lock {
     }
 }
 
-/// Who holds the lock of a stand now, if anybody does.
-pub fn holder(engine_id: &str, project: &str) -> Option<Holder> {
+/// Who holds the lock of a stand now, if anybody does: on this machine, or on another one, as far as
+/// the stand's database answers.
+pub fn holder(engine_id: &str, project: &str, pg: Option<&Pg>) -> Option<Holder> {
+    here(engine_id, project).or_else(|| there(pg))
+}
+
+fn here(engine_id: &str, project: &str) -> Option<Holder> {
     let mut file = OpenOptions::new().read(true).write(true).open(file_of(engine_id, project)).ok()?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
@@ -169,12 +181,40 @@ pub fn holder(engine_id: &str, project: &str) -> Option<Holder> {
     }
 }
 
-/// Refuses when somebody holds the lock of a stand now (exit 11).
-pub fn refuse_if_held(engine_id: &str, project: &str) -> Result<()> {
-    match holder(engine_id, project) {
-        Some(holder) => Err(refused(&holder, &file_of(engine_id, project).display().to_string()).into()),
+fn there(pg: Option<&Pg>) -> Option<Holder> {
+    holder_in(&mut pg?.session("postgres", "ffx-lock").ok()?).ok().flatten()
+}
+
+/// Refuses when somebody holds the lock of a stand now (exit 11): who is at work elsewhere looks like
+/// an interrupted run otherwise.
+pub fn refuse_if_held(engine_id: &str, project: &str, pg: Option<&Pg>) -> Result<()> {
+    if let Some(holder) = here(engine_id, project) {
+        return Err(refused(&holder, &file_of(engine_id, project).display().to_string()).into());
+    }
+    match there(pg) {
+        Some(holder) => Err(refused_from_afar(&holder).into()),
         None => Ok(()),
     }
+}
+
+/// The holder of the database half, as its session tells.
+fn holder_in(psql: &mut Psql) -> Result<Option<Holder>> {
+    let held: Vec<Told> = psql.rows(
+        &format!(
+            "SELECT a.query, a.application_name AS name, a.backend_start::text AS since FROM pg_locks l \
+             JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted \
+             AND ((l.classid::bigint << 32) | l.objid::bigint) = {KEY}"
+        ),
+        QUESTION,
+    )?;
+    Ok(held.first().map(Told::holder))
+}
+
+fn refused_from_afar(holder: &Holder) -> Fault {
+    Fault::new("another writer works on this stand, from another machine")
+        .why(holder.words())
+        .remedy("wait until it is done; `cargo xtask status` there says how far it is")
+        .exit(Exit::Locked)
 }
 
 fn read_holder(file: &mut File) -> Holder {
@@ -184,13 +224,46 @@ fn read_holder(file: &mut File) -> Holder {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
+/// The statement by which the session of the lock says who it is: it is the last one that
+/// pg_stat_activity shows of it. An application_name has no room for all of it.
+fn told(holder: &Holder) -> Result<String> {
+    Ok(format!("SELECT {}", literal(&serde_json::to_string(holder)?)))
+}
+
+/// What the server shows of the session that holds the lock.
+#[derive(Deserialize)]
+struct Told {
+    query: String,
+    name: String,
+    since: String,
+}
+
+impl Told {
+    fn holder(&self) -> Holder {
+        let text = self.query.find('{').zip(self.query.rfind('}')).and_then(|(a, b)| self.query.get(a..=b));
+        let told = text.and_then(|text| serde_json::from_str(&text.replace("''", "'")).ok());
+        // Only its owner and superusers are shown what it says.
+        told.unwrap_or_else(|| Holder {
+            who: self.name.clone(),
+            since: self.since.clone(),
+            ..Holder::default()
+        })
+    }
+}
+
+impl Holder {
+    fn words(&self) -> String {
+        let Holder { rid, command, step, who, pid, since } = self;
+        if rid.is_empty() {
+            return format!("{who}, since {since}");
+        }
+        format!("{who} runs {command} {rid} (pid {pid}), at step {step}, since {since}")
+    }
+}
+
 fn refused(holder: &Holder, path: &str) -> Fault {
-    let why = format!(
-        "{} runs {} {} (pid {}), at step {}, since {}",
-        holder.who, holder.command, holder.rid, holder.pid, holder.step, holder.since
-    );
     Fault::new("another writer works on this stand")
-        .why(why)
+        .why(holder.words())
         .remedy("wait until it is done; a holder that died does not block")
         .log(path)
         .exit(Exit::Locked)
@@ -234,6 +307,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_holds_the_lock_is_read_from_its_last_statement() {
+        let holder =
+            Holder { rid: "rel_1".into(), who: "o'hara@far {x}".into(), pid: 7, ..Holder::default() };
+        let told =
+            |query: &str| Told { query: query.into(), name: "n".into(), since: "s".into() }.holder().words();
+        assert_eq!(told(&super::told(&holder).unwrap()), holder.words());
+        assert!(holder.words().contains("o'hara@far {x} runs  rel_1 (pid 7)"), "{}", holder.words());
+        assert_eq!(told("<insufficient privilege>"), "n, since s");
+    }
+
+    #[test]
     fn the_second_is_refused_and_told_who_and_a_dead_holder_does_not_block() {
         let engine = format!("test-{}", std::process::id());
         let first = Lock::take(&engine, "p", "rel_1", "release").unwrap();
@@ -241,9 +325,9 @@ mod tests {
         assert_eq!(fault.exit, Some(Exit::Locked));
         let why = fault.why.unwrap();
         assert!(why.contains("rel_1") && why.contains("step start") && why.contains("since "), "{why}");
-        assert_eq!(holder(&engine, "p").unwrap().rid, "rel_1");
+        assert_eq!(holder(&engine, "p", None).unwrap().rid, "rel_1");
         drop(first);
-        assert!(holder(&engine, "p").is_none());
+        assert!(holder(&engine, "p", None).is_none());
         let other = Lock::take(&engine, "p", "rel_3", "release").unwrap();
         assert!(Lock::take(&engine, "other", "rel_4", "release").is_ok());
         std::fs::remove_file(&other.path).unwrap();

@@ -52,7 +52,8 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     facts.versions.extend(facts::more_versions(stand));
     facts.versions.extend(engine.version(&stand.exec).map(|v| ("pwsh".into(), v)));
     facts::learn_secrets(stand, &facts.model);
-    lock::refuse_if_held(&facts.engine_id, &start.config.stand.project)?;
+    let pg = facts.pg(stand, start.config).ok();
+    lock::refuse_if_held(&facts.engine_id, &start.config.stand.project, pg.as_ref())?;
     open_runs::refuse(&start.config.repo)?;
     let head = stand.head()?;
     let dirt = stand.dirt()?;

@@ -18,6 +18,7 @@ use crate::evidence::{Previous, RunDir, begun, new_rid, read_journal};
 use crate::facts::Facts;
 use crate::lkg::{LastKnownGood, Store};
 use crate::steps::precheck;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Goes back.
@@ -108,13 +109,15 @@ fn go(
         &precheck::brief_charter(&ctx, "rollback", head, lock.record(), started)?,
     )?;
     lock.at("rollback");
+    let lock = Mutex::new(lock);
+    let hold = || lock.lock().unwrap_or_else(PoisonError::into_inner).hold(&ctx);
     let record = match &offer.choice {
-        Choice::Recover(open) => recover::recover(&ctx, open, recovers.unwrap_or(&open.rid))?,
-        Choice::Undo { rid } => ways::by_clone(&ctx, rid, "asked for by the operator")?,
+        Choice::Recover(open) => recover::recover(&ctx, open, recovers.unwrap_or(&open.rid), &hold)?,
+        Choice::Undo { rid } => ways::by_clone(&ctx, rid, "asked for by the operator", &hold)?,
         Choice::Backup { dir } => {
-            ways::from_backup(&ctx, dir, Store::of(&start.config.repo).last()?.as_ref())?
+            ways::from_backup(&ctx, dir, Store::of(&start.config.repo).last()?.as_ref(), &hold)?
         }
-        Choice::To { release, dir } => ways::from_backup(&ctx, dir, Some(release))?,
+        Choice::To { release, dir } => ways::from_backup(&ctx, dir, Some(release), &hold)?,
     };
     let verified = record.verified;
     let problems = record.problems.join("; ");

@@ -2,7 +2,7 @@
 //! run directory of their own.
 
 use super::finish;
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::release::failure_of;
 use super::{Ending, Start, begin, housekeeping, open_runs, step};
 use crate::acts::Ctx;
@@ -113,7 +113,8 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
     let mut facts = look(start)?;
     facts.versions.extend(facts::more_versions(start.stand));
     facts.versions.extend(engine.version(&start.stand.exec).map(|v| ("pwsh".into(), v)));
-    facts.pg(start.stand, start.config)?;
+    let pg = facts.pg(start.stand, start.config)?;
+    lock::refuse_if_held(&facts.engine_id, &start.config.stand.project, Some(&pg))?;
     let head = start.stand.head()?;
     let rid = new_rid("bak", Clock::System, Some(&head));
     let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "backup")?;

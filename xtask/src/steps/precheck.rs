@@ -1,16 +1,14 @@
 //! P1 to P5: who releases what onto which stand, how healthy it is, and
 //! whether anything that must not leave is about to.
 
-use crate::acts::{Ctx, room, scan, smoke, target};
+use crate::acts::{Ctx, room, scan, smoke, target, wake};
 use crate::config::allow::{self, Allowed};
 use crate::error::{Exit, Fault, Lane, Result};
 use crate::evidence::records::{Charter, Finding, LockRecord, Precheck};
 use crate::lkg::LastKnownGood;
 use crate::stand::Stand;
 use crate::stand::git::Dirt;
-use serde_json::json;
 use std::path::Path;
-use std::time::Duration;
 
 /// What the pipeline knows before the precheck.
 pub struct Given<'a> {
@@ -270,13 +268,7 @@ pub fn start_data_services(ctx: &Ctx<'_>) -> Result<Vec<String>> {
         .cloned()
         .collect();
     if !down.is_empty() {
-        let stand = ctx.stand("precheck")?;
-        let limit = Duration::from_secs(ctx.config.deploy.timeout_s);
-        ctx.waiting("precheck", format!("{} to start", down.join(", ")), limit);
-        ctx.act("precheck", "start data services", json!({ "services": down }), || {
-            stand.exec.run(&stand.up(&down, limit))?.success("start the data services", Lane::A)?;
-            Ok(((), json!({})))
-        })?;
+        wake::start(ctx, "precheck", &down)?;
     }
     Ok(down)
 }

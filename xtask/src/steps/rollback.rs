@@ -2,6 +2,7 @@
 //! Everything here asks the world before it acts, so that it can be run again
 //! after it was interrupted.
 
+mod again;
 mod prove;
 
 use crate::acts::sums::Sums;
@@ -14,8 +15,12 @@ use crate::fsx;
 use crate::lkg::{Store, Target};
 use crate::stand::postgres;
 use crate::stand::psql::Psql;
+use again::twice;
 use serde_json::json;
 use std::time::{Duration, Instant};
+
+/// Called before each try.
+pub type Hold<'a> = dyn Fn() -> Result<()> + Sync + 'a;
 
 /// What there is to go back with.
 pub struct Given<'a> {
@@ -35,6 +40,8 @@ pub struct Given<'a> {
     pub recovers: Option<&'a str>,
     /// What the database goes back to is cited by this.
     pub cited: String,
+    /// Makes sure that the database answers and that no other writer is on the stand.
+    pub hold: &'a Hold<'a>,
 }
 
 /// The clone is summed again before the swap when that takes no longer than this.
@@ -65,11 +72,19 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Rollback {
     if given.keep_database.is_some() {
         record.database.cited = "kept: no migration ran".into();
     }
-    let outcome = if given.reached == Reached::Unfenced {
-        swap_back(ctx, given, &mut record)
-    } else {
-        undo(ctx, given, &mut record)
-    };
+    let unfenced = given.reached == Reached::Unfenced;
+    let begun = record.clone();
+    let outcome = twice(ctx, given, || {
+        record = begun.clone();
+        if unfenced { swap_back(ctx, given, &mut record) } else { undo(ctx, given, &mut record) }
+    });
+    let outcome = outcome.and_then(|()| match given.fence {
+        // The service is back: what fails from here on is no reason to stop it again.
+        Some(fence) if unfenced && given.keep_database.is_none() => {
+            twice(ctx, given, || set_aside(ctx, given, fence, &mut record))
+        }
+        _ => Ok(()),
+    });
     if let Err(error) = outcome {
         let fault = fault_of(&error);
         if let Ok(log) = ctx.run.log("rollback") {
@@ -89,7 +104,8 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("undo"))?;
     ctx.act("rollback", "open database", json!({ "database": target.database }), || {
-        pg.end_backends(&mut admin, &ctx.app("change"))?;
+        // A clone that is still being copied would come back after it was dropped.
+        pg.end_backends(&mut admin, &format!("ffxadmin:{}", target.id))?;
         fence::unfence(&mut admin, &target.database)?;
         postgres::drop_database(&mut admin, &target.clone, Duration::from_secs(600))?;
         Ok(((), json!({})))
@@ -169,9 +185,6 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
     let (services, problems) = code::compare(ctx, "rollback", target)?;
     record.services = services;
     record.problems.extend(problems);
-    if given.keep_database.is_none() {
-        set_aside(ctx, given, &mut admin, fence_record, &failed, record)?;
-    }
     Ok(())
 }
 
@@ -274,28 +287,23 @@ fn swap_in(
 }
 
 /// After the service is back: what was written since the fence is counted and dumped.
-fn set_aside(
-    ctx: &Ctx<'_>,
-    given: &Given<'_>,
-    admin: &mut Psql,
-    fence_record: &Fence,
-    failed: &str,
-    record: &mut Rollback,
-) -> Result<()> {
-    if postgres::database(admin, failed)?.is_none() {
+fn set_aside(ctx: &Ctx<'_>, given: &Given<'_>, fence_record: &Fence, record: &mut Rollback) -> Result<()> {
+    let failed = &postgres::side_name(&given.target.database, "failed", &given.target.id);
+    let mut admin = ctx.pg("rollback")?.session("postgres", &ctx.app("set-aside"))?;
+    if postgres::database(&mut admin, failed)?.is_none() {
         record.problems.push(format!("the failed database {failed} is not there"));
         return Ok(());
     }
     record.failed_database = Some(failed.into());
-    postgres::allow_connections(admin, failed, false)?;
-    postgres::end_sessions(admin, failed, Duration::from_secs(30))?;
+    postgres::allow_connections(&mut admin, failed, false)?;
+    postgres::end_sessions(&mut admin, failed, Duration::from_secs(30))?;
     ctx.events
         .note("rollback", format!("service is back; counting and dumping what was set aside in {failed}"));
     record.set_aside = ctx.act("rollback", "count rows set aside", json!({ "database": failed }), || {
-        let rows = aside::count(ctx, "rollback", admin, failed, given.clone_sums, &fence_record.xid)?;
+        let rows = aside::count(ctx, "rollback", &mut admin, failed, given.clone_sums, &fence_record.xid)?;
         let tables = rows.len();
         Ok((rows, json!({ "tables": tables })))
     })?;
-    record.failed_dump = Some(aside::dump(ctx, "rollback", admin, failed)?);
+    record.failed_dump = Some(aside::dump(ctx, "rollback", &mut admin, failed)?);
     Ok(())
 }

@@ -241,6 +241,20 @@ fn titles(rows: &[String]) -> BTreeSet<String> {
     rows.iter().cloned().collect()
 }
 
+/// What was acknowledged before the fence is live; what came later is live or in the failed database.
+pub fn no_row_is_lost(stand: &Stand, tag: &str, sessions: &[Session], failed: Option<&str>, at: &str) {
+    let sql = format!("SELECT title FROM devfactory.orders WHERE title LIKE '{tag}-%'");
+    let live = stand.psql(&sql);
+    let aside = failed.map(|failed| stand.psql_closed(failed, &sql)).unwrap_or_default();
+    let (first, later) = sessions.split_first().unwrap_or_else(|| panic!("nobody wrote{at}"));
+    let lost: Vec<_> = first.acked.iter().filter(|t| !live.contains(t)).collect();
+    assert!(lost.is_empty(), "rows of before the fence are lost: {lost:?}{at}");
+    let all = later.iter().flat_map(|s| &s.acked);
+    let lost: Vec<_> = all.filter(|t| !live.contains(t) && !aside.contains(t)).collect();
+    assert!(lost.is_empty(), "rows of after the fence are nowhere: {lost:?}{at}");
+    assert!(live_oid(stand) > 0);
+}
+
 pub fn live_oid(stand: &Stand) -> u64 {
     stand.value("SELECT oid FROM pg_database WHERE datname = current_database()").parse().unwrap()
 }

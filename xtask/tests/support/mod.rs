@@ -6,8 +6,10 @@
 
 pub mod before;
 pub mod cmdlines;
+pub mod deaths;
 pub mod die;
 pub mod disk;
+pub mod elsewhere;
 pub mod evidence;
 pub mod good;
 pub mod held;

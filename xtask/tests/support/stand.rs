@@ -97,7 +97,7 @@ impl Stand {
             tmp,
             env: env.map(|(k, v)| (k.into(), v.into())).to_vec(),
             secrets: Vec::new(),
-            limit: Duration::from_secs(240),
+            limit: Duration::from_secs(600),
             said: Mutex::default(),
             data: Mutex::default(),
             scratch: Some(scratch),
@@ -139,6 +139,11 @@ impl Stand {
 
     pub(super) fn limit(&self) -> Duration {
         self.limit
+    }
+
+    /// The variables of every run.
+    pub(super) fn variables(&self) -> &[(String, String)] {
+        &self.env
     }
 
     /// The secret of the env files with this key.

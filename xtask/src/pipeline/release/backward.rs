@@ -1,7 +1,7 @@
 //! What is done about a failure: a portrait of the stand, then back, as far as
 //! the change went.
 
-use super::{Flow, at, ctx};
+use super::{Flow, at, ctx, with_lock};
 use crate::acts::{Ctx, code};
 use crate::clock;
 use crate::error::{Fault, Result};
@@ -31,6 +31,9 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     at(flow, "rollback");
     let flow = &*flow;
     let ctx = ctx(flow, start.stand).shielded();
+    if let Err(error) = hold(flow, &ctx) {
+        start.events.warn("rollback", format!("{error:#}"));
+    }
     if reached != Reached::Unchanged {
         let _ = deploy::portrait(&ctx, "deploy");
     }
@@ -66,6 +69,10 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     }
 }
 
+fn hold(flow: &Flow<'_>, ctx: &Ctx<'_>) -> Result<()> {
+    with_lock(flow, |lock| lock.hold(ctx))
+}
+
 fn go_back(flow: &Flow<'_>, ctx: &Ctx<'_>, target: &Target, failure: &Failure, reached: Reached) -> Rollback {
     let precheck: Option<Precheck> = flow.run.read("precheck.json");
     let migrated: Option<Migrate> = flow.run.read("migrate.json");
@@ -89,6 +96,7 @@ fn go_back(flow: &Flow<'_>, ctx: &Ctx<'_>, target: &Target, failure: &Failure, r
             target.clone,
             backup.map(|b| b.dir).unwrap_or_default()
         ),
+        hold: &|| hold(flow, ctx),
     };
     rollback::run(ctx, &given)
 }

@@ -10,13 +10,14 @@ use crate::pipeline::housekeeping;
 use crate::pipeline::open_runs::{OpenRun, Why};
 use crate::stand::postgres::{self, Pg};
 use crate::stand::psql::{Psql, literal};
-use crate::steps::{migrate, rollback};
+use crate::steps::migrate;
+use crate::steps::rollback::{self, Hold};
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Undoes an interrupted run: by what the world says, not by its journal alone.
-pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollback> {
+pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) -> Result<Rollback> {
     let dir = ctx.config.repo.join(EVIDENCE).join(of);
     let lines = read_journal(&dir.join("events.jsonl"))?;
     let id = begun(&lines).id;
@@ -54,6 +55,7 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str) -> Result<Rollbac
                 keep_database: None,
                 recovers: Some(of),
                 cited: format!("clone {} made under the fence of {of}", target.clone),
+                hold,
             };
             let record = rollback::run(ctx, &given);
             let theirs = Ctx { id: &target.id, ..*ctx };

@@ -13,13 +13,13 @@ use crate::lkg::{LastKnownGood, Store};
 use crate::pipeline::housekeeping;
 use crate::stand::postgres;
 use crate::stand::psql::Psql;
-use crate::steps::rollback;
+use crate::steps::rollback::{self, Hold};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
 /// Back to before release `rid`, by its undo clone.
-pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str) -> Result<Rollback> {
+pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str, hold: &Hold<'_>) -> Result<Rollback> {
     let store = Store::of(&ctx.config.repo);
     let dir = ctx.config.repo.join(EVIDENCE).join(rid);
     let target = store.target(rid).context("the state before the release is not recorded")?;
@@ -42,6 +42,7 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str) -> Result<Rollbac
         keep_database: None,
         recovers: Some(rid),
         cited: format!("clone {} made under the fence of {rid}", target.clone),
+        hold,
     };
     let record = rollback::run(ctx, &given);
     if record.verified {
@@ -53,7 +54,12 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str) -> Result<Rollbac
 
 /// The database of a backup directory: restored beside, proved, then the same swap. `code_of` is the
 /// release whose code runs with it.
-pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path, code_of: Option<&LastKnownGood>) -> Result<Rollback> {
+pub(super) fn from_backup(
+    ctx: &Ctx<'_>,
+    dir: &Path,
+    code_of: Option<&LastKnownGood>,
+    hold: &Hold<'_>,
+) -> Result<Rollback> {
     let stored = stored::read(dir).map_err(refused)?;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("from-backup"))?;
@@ -128,6 +134,7 @@ pub(super) fn from_backup(ctx: &Ctx<'_>, dir: &Path, code_of: Option<&LastKnownG
                 format!("backup {} restored beside to its end; it has no sums to compare", dir.display())
             }
         },
+        hold,
     };
     let record = rollback::run(ctx, &given);
     if record.verified {
