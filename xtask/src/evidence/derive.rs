@@ -249,10 +249,8 @@ fn after(back: &Rollback) -> Vec<String> {
         ));
     }
     if !back.removed.is_empty() {
-        lines.push(format!(
-            "only the failed version had {}: its container is removed",
-            back.removed.join(", ")
-        ));
+        let services = back.removed.join(", ");
+        lines.push(format!("containers of services that were not there before are removed: {services}"));
     }
     for service in &back.left_running {
         lines.push(format!(

@@ -111,12 +111,11 @@ const SHOWN: usize = 10;
 
 /// What became of a table after the fence.
 fn set_aside(aside: &SetAside) -> String {
-    let number = |n: Option<u64>, none: &str| n.map_or(none.to_string(), |n| n.to_string());
-    let before = number(aside.at_fence, "no such table");
-    let now = number(aside.now, "no such table");
-    let since = number(aside.written_since, "?");
+    let rows = |n: Option<u64>, unit: &str| n.map_or("no such table".into(), |n| format!("{n}{unit}"));
+    let (before, now) = (rows(aside.at_fence, " rows"), rows(aside.now, ""));
+    let since = aside.written_since.map_or("?".into(), |n| n.to_string());
     let note = if aside.rewritten { ", rewritten" } else { "" };
-    format!("{}: {before} rows at the fence, {now} now, {since} written since{note}", aside.table)
+    format!("{}: {before} at the fence, {now} now, {since} written since{note}", aside.table)
 }
 
 /// A failure that has no evidence of its own: what, why, what to do, where.

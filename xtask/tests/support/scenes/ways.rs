@@ -176,7 +176,7 @@ fn everything_at_once(ways: &mut Ways, found: &Evidence) -> (Before, Evidence) {
             "cargo xtask release",
             ".env.docker: FF_GREETING, FF_ONLY_NEW",
             ".env: REDIS_PASSWORD",
-            "only the failed version had extra",
+            "not there before are removed: extra",
             "the data service cache",
         ] {
             outcome.says(words);
