@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Work that is done by then is not looked at: a session costs a moment, also in a downtime.
-const FIRST: Duration = Duration::from_secs(3);
+const FIRST: Duration = Duration::from_secs(7);
 /// How often it is looked at, at most.
 const EVERY: Duration = Duration::from_secs(2);
 /// An answer that takes longer is given up, and with it the looking.
