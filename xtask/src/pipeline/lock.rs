@@ -116,7 +116,6 @@ impl Lock {
             return Ok(());
         }
         ctx.events.warn("rollback", "the lock in the database was lost: it is taken again");
-        self.database = None;
         wake::data_services(ctx, "rollback")?;
         let pg = ctx.pg("rollback")?;
         let mut admin = pg.session("postgres", &ctx.app("lock"))?;

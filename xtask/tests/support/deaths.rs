@@ -2,6 +2,7 @@
 //! nothing is lost, nothing works on in a container, nothing is left over.
 
 use super::before::{Before, live_oid, no_row_is_lost};
+use super::held::Held;
 use super::leftovers::Kept;
 use super::process::tool;
 use super::stand::EVIDENCE;
@@ -19,6 +20,8 @@ pub enum Victim {
     Server4Ever,
     /// The clients of docker that the program has started at that moment.
     Client,
+    /// The session of the lock, and another writer takes it.
+    Lock,
     /// The engine: it is ended as an operator ends it, and comes back with its containers.
     Engine,
 }
@@ -40,8 +43,8 @@ pub struct Case {
 impl Case {
     pub fn new(restart: Option<Box<dyn Fn()>>) -> Case {
         let mut stand = Stand::new();
-        stand.set("FF_SMOKE_SETTLE_S", "1");
-        // A worker that starts slowly on a busy machine is not what this is about.
+        // An API or a worker that starts slowly on a busy machine is not what this is about.
+        stand.set("FF_SMOKE_SETTLE_S", "10");
         stand.set("FF_SMOKE_TIMEOUT_S", "60");
         stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
         let outcome = stand.run(&["release", "--yes"]).expect(0);
@@ -79,9 +82,9 @@ impl Case {
             std::fs::read_to_string(&journal).unwrap_or_default().contains(&begun).then_some(())
         });
         self.at_work(step);
-        self.kill(victim, &server, &running, act);
+        let other = self.kill(victim, &server, &running, act);
         let outcome = self.stand.heard(running.wait(), &[]);
-        drop(held);
+        drop((held, other));
         self.judge(&what, &rid, codes, &before, writer, (victim, outcome));
     }
 
@@ -118,7 +121,7 @@ impl Case {
         tool("docker", &["inspect", "--format", "{{.State.Pid}}", &id], Path::new("/"), None).trim().into()
     }
 
-    fn kill(&self, victim: Victim, server: &str, running: &Running, act: &str) {
+    fn kill(&self, victim: Victim, server: &str, running: &Running, act: &str) -> Option<Held> {
         match victim {
             Server => kill(server),
             Engine => self.restart.as_ref().unwrap()(),
@@ -134,6 +137,19 @@ impl Case {
                 self.stand.psql_on("postgres", "ALTER SYSTEM SET shared_buffers = '10TB'");
                 kill(server);
             }
+            Lock => {
+                let end = |app: &str| {
+                    let sql =
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE";
+                    self.stand.psql_on("postgres", &format!("{sql} '{app}'"));
+                };
+                end("ffxlock %");
+                // The key is part of the protocol between machines: "FFXTASK" as ASCII.
+                let lock = format!("SELECT pg_advisory_lock({})", 0x0046_4658_5441_534b_i64);
+                let other = self.stand.hold("postgres", "ffxlock rel_far smoke anna@elsewhere", &lock);
+                end("ffx:%:migrate");
+                return Some(other);
+            }
             Client => {
                 // In an `up` it is compose; else whoever is there.
                 let word = if ["up", "redeploy previous version"].contains(&act) { "\0up\0" } else { "" };
@@ -144,6 +160,7 @@ impl Case {
                 found.iter().for_each(|pid| kill(pid));
             }
         }
+        None
     }
 
     fn judge(
@@ -172,6 +189,9 @@ impl Case {
             settled = stand.run(&["rollback", "--yes", "--json"]);
             checks.that(format!("{what}: the way that 40 names"), || {
                 outcome.says("cargo xtask rollback");
+                if victim == Lock {
+                    outcome.says("anna@elsewhere");
+                }
                 settled.clone().expect(0);
             });
             last = settled

@@ -1,11 +1,11 @@
 //! What is around the program dies while it works: the database server, its
 //! container, docker's client.
 
-use crate::support::deaths::Victim::{Client, Container, Server, Server4Ever};
+use crate::support::deaths::Victim::{Client, Container, Lock, Server, Server4Ever};
 use crate::support::deaths::{Case, Death};
 use crate::support::die::some;
 
-const DEATHS: [Death; 14] = [
+const DEATHS: [Death; 15] = [
     (Container, "backup", "dump", &[20]),
     (Client, "backup", "dump", &[20]),
     (Server, "backup", "dump", &[20]),
@@ -16,6 +16,7 @@ const DEATHS: [Death; 14] = [
     (Server, "migrate", "apply", &[30]),
     (Client, "migrate", "apply", &[30]),
     (Server4Ever, "migrate", "apply", &[40]),
+    (Lock, "migrate", "apply", &[40]),
     (Client, "deploy", "up", &[30]),
     (Container, "rollback", "swap", &[30, 40]),
     (Client, "rollback", "swap", &[30, 40]),
@@ -25,7 +26,7 @@ const DEATHS: [Death; 14] = [
 #[test]
 fn a_release_outlives_the_death_of_server_container_and_client() {
     let mut case = Case::new(None);
-    for death in some(DEATHS.to_vec(), 4) {
+    for death in some(DEATHS.to_vec(), 3) {
         case.one(death);
     }
     case.checks.that("no secret", || case.stand.no_secret_anywhere());

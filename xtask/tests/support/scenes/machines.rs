@@ -20,7 +20,8 @@ fn wait_in_backup(stand: &Stand, rid: &str) {
 fn of_two_machines_one_writes_and_one_that_dies_does_not_block() {
     let mut checks = Checks::default();
     let mut stand = Stand::new();
-    stand.set("FF_SMOKE_TIMEOUT_S", "60");
+    stand.set("FF_SMOKE_TIMEOUT_S", "120");
+    stand.set("FF_SMOKE_SETTLE_S", "20");
     stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
     let first = stand.run(&["release", "--yes"]).expect(0);
     let mut kept = Kept::default();
