@@ -134,7 +134,8 @@ impl Case {
                 );
             }
             Server4Ever => {
-                self.stand.psql_on("postgres", "ALTER SYSTEM SET shared_preload_libraries = 'no_such_library'");
+                self.stand
+                    .psql_on("postgres", "ALTER SYSTEM SET shared_preload_libraries = 'no_such_library'");
                 kill(server);
             }
             Lock => {
