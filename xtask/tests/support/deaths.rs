@@ -134,7 +134,8 @@ impl Case {
                 );
             }
             Server4Ever => {
-                self.stand.psql_on("postgres", "ALTER SYSTEM SET shared_buffers = '10TB'");
+                self.stand
+                    .psql_on("postgres", "ALTER SYSTEM SET shared_preload_libraries = 'no_such_library'");
                 kill(server);
             }
             Lock => {
@@ -248,7 +249,7 @@ fn clients(program: u32, word: &str) -> Vec<String> {
 fn mend(stand: &Stand) {
     let id = stand.container("postgres");
     tool("docker", &["stop", "-t", "0", &id], Path::new("/"), None);
-    let script = "sed -i /shared_buffers/d /var/lib/postgresql/data/postgresql.auto.conf";
+    let script = "sed -i /shared_preload_libraries/d /var/lib/postgresql/data/postgresql.auto.conf";
     let args = ["run", "--rm", "--volumes-from", &id, "--entrypoint", "sh", "postgres:15", "-c", script];
     tool("docker", &args, Path::new("/"), None);
 }
