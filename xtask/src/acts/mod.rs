@@ -8,6 +8,7 @@ pub mod bulk;
 pub mod cluster;
 pub mod code;
 pub mod dump;
+pub mod elsewhere;
 pub mod env;
 pub mod fence;
 pub mod freeze;

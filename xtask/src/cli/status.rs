@@ -2,12 +2,14 @@
 
 use super::args::Global;
 use super::with_global;
+use crate::acts::elsewhere::{self, Elsewhere};
 use crate::clock::{self, Clock, human_age};
 use crate::error::{Exit, Result};
 use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
-use crate::pipeline::{lock, offer, open_runs, single, standing};
+use crate::pipeline::open_runs::{self, OpenRun};
+use crate::pipeline::{lock, offer, single, standing};
 use crate::report::Screen;
 use crate::stand::postgres;
 use serde_json::{Value, json};
@@ -21,6 +23,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let pg = facts.pg(start.stand, start.config).ok();
         let held = lock::holder(&facts.engine_id, &start.config.stand.project, pg.as_ref());
         let open = open_runs::find(repo)?;
+        let elsewhere = pg.as_ref().and_then(|pg| elsewhere::find(pg, repo).ok()).flatten();
         let standing = standing::look(start, &facts, last.as_ref(), &start.stand.dirt()?)?;
         let services: Vec<Value> = facts
             .containers
@@ -61,14 +64,24 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             "project": start.config.stand.project, "repo": repo, "head": head,
             "last_known_good": last, "last_known_good_commit": standing.commit,
             "env_differs": standing.env, "services": services, "lock": held,
-            "interrupted": if held.is_some() { json!([]) } else {
-                open.iter().map(|o| json!({ "rid": o.rid, "command": o.command, "last": o.last, "words": o.words(), "since": o.started })).collect()
-            },
+            "interrupted": if held.is_some() { Vec::new() } else { not_ended(&open, elsewhere.as_ref()) },
             "databases": databases, "way_back": way_back, "recent": recent,
         });
         screen.data(&if global.json { serde_json::to_string_pretty(&data)? + "\n" } else { words(&data) });
         Ok(Exit::Pass)
     })
+}
+
+/// Runs that have not ended, of this checkout and of another one.
+fn not_ended(open: &[OpenRun], elsewhere: Option<&Elsewhere>) -> Vec<Value> {
+    let here = open.iter().map(|o| {
+        json!({ "rid": o.rid, "command": o.command, "last": o.last, "words": o.words(), "since": o.started })
+    });
+    let there = elsewhere.map(|e| {
+        let words = format!("has not ended; it was run by {}: finish or undo it there", e.place);
+        json!({ "rid": e.rid, "command": "release", "last": Value::Null, "words": words, "since": Value::Null })
+    });
+    here.chain(there).collect()
 }
 
 fn words(data: &Value) -> String {

@@ -2,7 +2,7 @@
 //! the previous images and the last known good stay; everything else that the
 //! tool made on the stand goes.
 
-use crate::acts::{Ctx, aside, code, freeze};
+use crate::acts::{Ctx, aside, code, elsewhere, freeze};
 use crate::error::Result;
 use crate::evidence::DIGEST;
 use crate::lkg::{Store, Target};
@@ -32,6 +32,9 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
             postgres::drop_database(&mut admin, &row.name, LIMIT)?;
             gone.push(row.name);
         }
+    }
+    if let Some(clone) = clone {
+        elsewhere::passed(ctx, &mut admin, clone)?;
     }
     forget_others(ctx, Some(ctx.id))?;
     let trees = code::remove_unused_trees(ctx, "housekeeping", &[])?;

@@ -2,7 +2,7 @@
 
 use super::Start;
 use super::open_runs::{self, OpenRun};
-use crate::acts::{code, stored};
+use crate::acts::{code, elsewhere, stored};
 use crate::clock::{self, Clock};
 use crate::error::{Exit, Fault, Result, fault_of};
 use crate::facts::Facts;
@@ -63,6 +63,9 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
             words,
             consequences: vec![aside, "the code stays as it runs".into()],
         });
+    }
+    if let Ok(pg) = facts.pg(start.stand, start.config) {
+        elsewhere::refuse(&pg, repo)?;
     }
     let last = last.ok_or_else(|| code::nothing_to_go_back_to("no release has passed on this stand"))?;
     let target = store.target(&last.rid).ok_or_else(|| {

@@ -2,8 +2,8 @@
 
 use super::standing::{self, Standing};
 use super::{Start, lock, open_runs};
-use crate::acts::room;
 use crate::acts::script::Engine;
+use crate::acts::{elsewhere, room};
 use crate::clock::{self, Clock};
 use crate::config::allow::{self, Allowed};
 use crate::error::{Context, Fault, Result};
@@ -55,6 +55,9 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     let pg = facts.pg(stand, start.config).ok();
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project, pg.as_ref())?;
     open_runs::refuse(&start.config.repo)?;
+    if let Some(pg) = &pg {
+        elsewhere::refuse(pg, &start.config.repo)?;
+    }
     let head = stand.head()?;
     let dirt = stand.dirt()?;
     let store = Store::of(&start.config.repo);

@@ -11,7 +11,7 @@ use super::lock::Lock;
 use super::prepare::Prepared;
 use super::{Ending, Start, StepFailure, StepResult, begin, open_runs, step};
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, restore, smoke};
+use crate::acts::{Ctx, elsewhere, restore, smoke};
 use crate::clock::{self, Clock};
 use crate::error::{Result, anyhow, fault_of};
 use crate::evidence::records::*;
@@ -208,6 +208,8 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
         flow.facts.versions.insert("postgres".into(), version.unwrap_or_default());
     }
     with_lock(flow, |lock| lock.take_database(&pg))?;
+    // Asked again by the one who holds the lock.
+    elsewhere::refuse(&pg, &start.config.repo)?;
     let last = flow.prepared.last.as_ref();
     let given = precheck::Given {
         head: &flow.prepared.head,

@@ -5,9 +5,9 @@ use super::finish;
 use super::lock::{self, Lock};
 use super::release::failure_of;
 use super::{Ending, Start, begin, housekeeping, open_runs, step};
-use crate::acts::Ctx;
 use crate::acts::script::Engine;
 use crate::acts::smoke::{self, Patience, Warm};
+use crate::acts::{Ctx, elsewhere};
 use crate::clock::{self, Clock};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Check;
@@ -119,6 +119,7 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
     let rid = new_rid("bak", Clock::System, Some(&head));
     let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "backup")?;
     open_runs::refuse(&start.config.repo)?;
+    elsewhere::refuse(&pg, &start.config.repo)?;
     let (run, mut plan) = open(start, &facts, "bak", "backup", "dump one snapshot")?;
     plan.steps.push(Planned { step: "proof".into(), does: "restore beside, compare".into(), skipped: None });
     run.write_json("plan.json", &plan)?;

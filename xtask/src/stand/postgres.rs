@@ -23,6 +23,8 @@ pub struct DatabaseRow {
     pub name: String,
     pub oid: u64,
     pub open: bool,
+    /// Its description.
+    pub comment: Option<String>,
 }
 
 /// How a side database must be created to hold the same.
@@ -103,8 +105,8 @@ impl Pg {
 /// Every database of the cluster but the templates. Without sizes: each would be a look at every file.
 pub fn databases(admin: &mut Psql) -> Result<Vec<DatabaseRow>> {
     admin.rows(
-        "SELECT datname AS name, oid::bigint AS oid, datallowconn AS open \
-         FROM pg_database WHERE NOT datistemplate ORDER BY datname",
+        "SELECT datname AS name, oid::bigint AS oid, datallowconn AS open, \
+         shobj_description(oid, 'pg_database') AS comment FROM pg_database WHERE NOT datistemplate ORDER BY datname",
         QUESTION,
     )
 }
@@ -162,6 +164,12 @@ pub fn create_like(name: &str, shape: &Shape) -> String {
 /// Drops a database that nobody is in.
 pub fn drop_database(admin: &mut Psql, name: &str, limit: Duration) -> Result<()> {
     admin.ask(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name)), limit).map(drop)
+}
+
+/// Describes a database; `None` takes its description away.
+pub fn comment(admin: &mut Psql, name: &str, text: Option<&str>) -> Result<()> {
+    let text = text.map_or("NULL".into(), literal);
+    admin.run(&format!("COMMENT ON DATABASE {} IS {text}", ident(name)))
 }
 
 /// Lets clients in, or keeps them out: also superusers, which a connection limit does not.

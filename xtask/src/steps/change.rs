@@ -1,7 +1,7 @@
 //! The change begins: stop, fence, clone, unfence. From the stop on the stand
 //! counts as changed; from the unfence on the way back is the swap.
 
-use crate::acts::{Ctx, cluster, fence, freeze, watch};
+use crate::acts::{Ctx, cluster, elsewhere, fence, freeze, watch};
 use crate::error::{Fault, Lane, Result};
 use crate::event::Far;
 use crate::evidence::records::Fence;
@@ -93,6 +93,7 @@ pub fn fence_and_clone(
                     let sizes = watch::sizes_of_new(database);
                     let cloning = || fence::clone(admin, &pg, database, &target.clone);
                     let oid = watch::beside(ctx, "change", &sizes, &tell, cloning)?;
+                    elsewhere::begun(ctx, admin, &target.clone)?;
                     Ok((oid, json!({ "oid": oid })))
                 })?;
             Ok((fenced, oid, crate::clock::ms_since(start)))

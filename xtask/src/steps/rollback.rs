@@ -274,6 +274,8 @@ fn swap_in(
         );
     }
     ctx.act("rollback", "replay properties", json!({ "statements": statements.len() }), || {
+        // The clone's own description goes; that of the database comes with its properties.
+        postgres::comment(admin, live, None)?;
         properties::replay(admin, &statements)?;
         Ok(((), json!({})))
     })?;

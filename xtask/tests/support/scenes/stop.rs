@@ -3,6 +3,7 @@
 
 use crate::support::before::{Before, live_oid};
 use crate::support::leftovers::Kept;
+use crate::support::process::tool;
 use crate::support::stand::EVIDENCE;
 use crate::support::world::{APPS, differing};
 use crate::support::writer::{Session, Writer};
@@ -162,6 +163,7 @@ fn killed_while_it_deploys(case: &mut Case) {
     running.signal("KILL");
     running.wait();
     open(&case.stand, rid, &mut case.checks);
+    open_elsewhere(&case.stand, rid, &mut case.checks);
     let outcome = case.stand.run(&["rollback", "--yes", "--json"]).expect(0);
     writer.acked_in_newest();
     let sessions = writer.stop();
@@ -179,6 +181,29 @@ fn killed_while_it_deploys(case: &mut Case) {
     case.is_back("killed in the deploy", &before, (&release, &evidence), ("deploy", &sessions), &outcome);
 }
 
+/// Another clone has no evidence of the run: the stand itself tells of it, and nothing begins.
+fn open_elsewhere(stand: &Stand, rid: &str, checks: &mut Checks) {
+    checks.that("another clone sees that the run has not ended", || {
+        let clone = stand.repo.with_file_name("another clone");
+        tool("git", &["clone", "-q", ".", &clone.display().to_string()], &stand.repo, None);
+        for file in [".env", ".env.docker"] {
+            std::fs::copy(stand.repo.join(file), clone.join(file)).unwrap();
+        }
+        let run = |args: &[&str]| stand.heard(stand.start_in(&clone, &[], args).wait(), &stand.rids());
+        let oid = live_oid(stand);
+        for args in [&["release", "--yes"] as &[&str], &["backup"], &["rollback", "--yes"]] {
+            let refused = run(args).expect(10);
+            [rid, "has not ended", "тест-оператор@", &stand.repo.display().to_string()]
+                .iter()
+                .for_each(|word| refused.says(word));
+        }
+        let status = run(&["status", "--json"]).expect(0).json();
+        assert_eq!(status["interrupted"][0]["rid"], rid, "{status:#}");
+        assert_eq!(live_oid(stand), oid, "another database has the live name");
+        std::fs::remove_dir_all(&clone).unwrap();
+    });
+}
+
 #[test]
 fn a_backup_directory_brings_its_database_back_and_leaves_the_code() {
     let mut case = Case::new();
@@ -192,7 +217,7 @@ fn a_backup_directory_brings_its_database_back_and_leaves_the_code() {
     checks.that("a backup that does not verify is refused", || {
         let copy = stand.tmp.with_file_name("damaged backup");
         let to = copy.display().to_string();
-        crate::support::process::tool("cp", &["-a", &place, &to], Path::new("/"), None);
+        tool("cp", &["-a", &place, &to], Path::new("/"), None);
         crate::support::tamper::Copy::flip(&copy.join("db.dump"));
         let containers = stand.containers();
         let oid = live_oid(stand);
