@@ -54,7 +54,7 @@ pub fn count(
     )?;
     // As distances from the next transaction id: correct across a wraparound.
     let age = psql.value(&format!("SELECT age(({}::numeric % 4294967296)::text::xid)", literal(xid)))?;
-    let age = age.context("the age of the fence")?;
+    let age: i64 = age.and_then(|a| a.parse().ok()).context("the age of the fence")?;
     let mut counts = BTreeMap::new();
     for group in tables.chunks(50) {
         let one = |t: &Table| {

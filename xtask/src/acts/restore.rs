@@ -114,7 +114,12 @@ fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str) -> Result<V
     let call = pg.inside(&ctx.app("properties"), &[], &argv).quiet().timeout(Duration::from_secs(600));
     let finished = pg.stand.exec.run(&call)?;
     let finished = finished.success("read the database's properties out of the archive", Lane::C)?;
-    Ok(properties::statements(&finished.text(), from, from))
+    let text = finished.text();
+    if !text.lines().any(|l| l == schema::DUMPED) {
+        let what = "pg_restore ended well and the database's properties are not whole";
+        return Err(Fault::new(what).lane(Lane::C).into());
+    }
+    Ok(properties::statements(&text, from, from))
 }
 
 fn load(

@@ -1,11 +1,11 @@
 //! One line for each table: how many rows, and a sum over the hashes of their
 //! text. Equal lines mean equal content, whatever the order of rows.
 
-use crate::error::{Context, Result, anyhow};
+use crate::error::{Context, Result, anyhow, bail};
 use crate::stand::postgres::Pg;
-use crate::stand::psql::{Psql, QUESTION, literal};
+use crate::stand::psql::{Psql, literal};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -82,6 +82,10 @@ pub fn take(sessions: &mut [Psql], tick: &(dyn Fn(u64, u64) + Sync)) -> Result<S
                         let next = lock(&groups).next();
                         let Some(tables) = next else { return Ok(()) };
                         let lines: Vec<Line> = psql.rows(&statement(&tables), LIMIT)?;
+                        let asked: BTreeSet<&str> = tables.iter().map(|t| t.name.as_str()).collect();
+                        if asked != lines.iter().map(|l| l.name.as_str()).collect() {
+                            bail!("sums came for other tables than were asked for");
+                        }
                         let mut state = lock(&done);
                         for line in lines {
                             let filenode = filenodes.get(&line.name).copied().unwrap_or(0);
@@ -103,12 +107,15 @@ pub fn take(sessions: &mut [Psql], tick: &(dyn Fn(u64, u64) + Sync)) -> Result<S
     let (mut sums, _) = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let psql = sessions.first_mut().context("no session to sum with")?;
     let large: Vec<Line> = psql.rows(LARGE_OBJECTS, LIMIT)?;
+    if large.len() != 1 {
+        bail!("{} sums came for the large objects", large.len());
+    }
     for line in large {
         sums.insert(line.name, Sum { rows: line.rows, sum: line.sum.unwrap_or_default(), filenode: 0 });
     }
     // A session whose snapshot died has been answering from elsewhere.
     for psql in sessions {
-        psql.ask("SELECT 1", QUESTION)?;
+        psql.alive()?;
     }
     Ok(sums)
 }

@@ -109,7 +109,7 @@ impl Lock {
     pub fn check_database(&mut self) -> Result<()> {
         match &mut self.database {
             None => Ok(()),
-            Some(psql) => psql.run("SELECT 1").map_err(|error| {
+            Some(psql) => psql.alive().map_err(|error| {
                 Fault::new("the lock in the database was lost: its session ended")
                     .why(format!("{error:#}"))
                     .remedy("look why PostgreSQL ended it (a restart, an operator), then run again")
