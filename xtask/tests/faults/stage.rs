@@ -62,7 +62,7 @@ impl Stage {
             stand.set(key, value);
         }
         // Real containers on a busy machine.
-        stand.set("FF_SMOKE_TIMEOUT_S", "120");
+        stand.set("FF_SMOKE_TIMEOUT_S", "300");
         stand.set("FF_DEPLOY_TIMEOUT_S", "300");
         stand.run(&["release", "--yes", "--rid", "rel_fault_base"]).expect(0);
         let mut answers = BTreeMap::new();

@@ -168,7 +168,7 @@ impl Stand {
         command.envs(self.env.iter().map(|(k, v)| (k, v))).envs(env.iter().copied());
         let what = format!("xtask {}", args.join(" "));
         note(&what);
-        process::start(command, &what, None, Duration::from_secs(240))
+        process::start(command, &what, None, Duration::from_secs(900))
     }
 
     /// What a run said, kept for the search for secrets, with the evidence that it left.
