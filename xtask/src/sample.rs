@@ -55,6 +55,23 @@ impl Sample {
         Ok(sample)
     }
 
+    /// A copy that [`Sample::make`] left in `dir`; anything else is refused.
+    pub fn kept(dir: &Path) -> Result<Sample> {
+        let env = std::fs::read_to_string(dir.join(".env")).unwrap_or_default();
+        let project = env.lines().find_map(|l| l.strip_prefix("COMPOSE_PROJECT_NAME=")).unwrap_or_default();
+        match project.strip_prefix("ffdemo-").and_then(|port| port.parse().ok()) {
+            Some(port) => Ok(Sample {
+                repo: fsx::absolute(dir)?,
+                project: project.into(),
+                port,
+                versions: home()?.join("versions"),
+            }),
+            None => Err(Fault::usage(format!("{} is no copy of the sample stand", dir.display()))
+                .remedy("give the directory that `demo --keep` named")
+                .into()),
+        }
+    }
+
     /// Turns the checkout into another version and commits it: version 1, then the patch.
     pub fn version(&self, exec: &Exec, name: &str) -> Result<()> {
         self.reset(exec)?;

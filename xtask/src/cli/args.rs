@@ -194,4 +194,7 @@ pub struct Demo {
     /// Where to make the copy [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Only remove the copy in DIR that --keep left: its containers, volumes, images and files
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["keep", "bad", "dir"])]
+    pub remove: Option<PathBuf>,
 }

@@ -16,6 +16,11 @@ use crate::sample::Sample;
 
 pub fn run(global: &Global, args: &Demo, screen: &Screen) -> Result<Exit> {
     let exec = Exec::new(Redactor::new(), Interrupt::default()).shielded();
+    if let Some(dir) = &args.remove {
+        Sample::kept(dir)?.remove(&exec)?;
+        screen.say(&format!("{} {} is removed\n", screen.paint.bold("demo:"), dir.display()));
+        return Ok(Exit::Pass);
+    }
     let scratch = tempfile::Builder::new()
         .prefix("foxproflow-demo-")
         .tempdir()
@@ -29,10 +34,9 @@ pub fn run(global: &Global, args: &Demo, screen: &Screen) -> Result<Exit> {
     if args.keep {
         let kept = if args.dir.is_none() { scratch.keep() } else { dir.clone() };
         screen.say(&format!(
-            "\nkept: {}\n  look:   cargo xtask --repo '{}' status\n  remove: docker compose -p {} down -v --rmi local\n",
+            "\nkept: {}\n  look:   cargo xtask --repo '{repo}' status\n  remove: cargo xtask demo --remove '{repo}'\n",
             kept.display(),
-            sample.repo.display(),
-            sample.project
+            repo = sample.repo.display(),
         ));
     } else {
         sample.remove(&exec)?;

@@ -49,17 +49,13 @@ impl Stand {
     }
 
     fn databases_left(&self, kept: &Kept, at: &str) {
-        let rows = self.psql_on(
-            "postgres",
-            "SELECT datname, datallowconn FROM pg_database UNION ALL \
-             SELECT 'advisory lock', true FROM pg_locks WHERE locktype = 'advisory'",
-        );
+        let rows = self.psql_on("postgres", "SELECT datname, datallowconn FROM pg_database");
         let found: BTreeSet<String> = rows.into_iter().collect();
         let mut wanted: BTreeSet<String> =
             ["postgres|t", "template0|f", "template1|t"].map(String::from).into_iter().collect();
         wanted.insert(format!("{DATABASE}|t"));
         wanted.extend(kept.clone.iter().chain(&kept.failed).map(|name| format!("{name}|f")));
-        assert_eq!(found, wanted, "databases and whether they are open, locks{at}");
+        assert_eq!(found, wanted, "databases and whether they are open{at}");
     }
 
     /// Sessions and processes end a moment after their client: asked until they are gone.
@@ -73,6 +69,11 @@ impl Stand {
             left.is_empty().then_some(())
         };
         poll(SOON / 3, gone).unwrap_or_else(|| panic!("sessions are left: {left:?}{at}"));
+        let locks = || {
+            let held = self.psql_on("postgres", "SELECT pid FROM pg_locks WHERE locktype = 'advisory'");
+            held.is_empty().then_some(())
+        };
+        poll(SOON / 3, locks).unwrap_or_else(|| panic!("an advisory lock is held{at}"));
         let own = [
             ("api", "uvicorn "),
             ("beat", " beat "),

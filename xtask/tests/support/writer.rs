@@ -8,7 +8,7 @@ use super::{Stand, wait_for};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,12 +33,15 @@ pub struct Writer {
 
 impl Writer {
     /// Begins to write; returns when the first row is acknowledged.
-    pub fn start(stand: &Stand, tag: &str) -> Writer {
+    pub fn start(stand: &Stand, what: &str) -> Writer {
+        // Rows of an earlier one must not stand for those of this.
+        static BEGUN: AtomicUsize = AtomicUsize::new(1);
+        let tag = format!("{what}-{}", BEGUN.fetch_add(1, Ordering::SeqCst));
         let stop = Arc::new(AtomicBool::new(false));
         let sessions: Arc<Mutex<Vec<Session>>> = Arc::default();
         let args = psql_args(&stand.container("postgres"), DATABASE, "ff-test-writer");
         let thread = {
-            let (stop, sessions, tag) = (Arc::clone(&stop), Arc::clone(&sessions), tag.to_string());
+            let (stop, sessions, tag) = (Arc::clone(&stop), Arc::clone(&sessions), tag.clone());
             std::thread::spawn(move || {
                 let mut number = 0;
                 while !stop.load(Ordering::SeqCst) {
@@ -47,7 +50,7 @@ impl Writer {
                 }
             })
         };
-        let writer = Writer { tag: tag.into(), stop, sessions, thread: Some(thread) };
+        let writer = Writer { tag, stop, sessions, thread: Some(thread) };
         writer.acked_in_newest();
         writer
     }

@@ -46,7 +46,32 @@ fn smoke_backup_and_evidence_say_what_is_so() {
     }
     edited_summaries(&stand, &release, &bad, &mut checks);
     checks.that("no secret", || stand.no_secret_anywhere());
+    // Last: the stand is gone after it.
+    checks.that("a kept copy is removed, and nothing but a copy", || removed(&stand));
     checks.all_hold();
+}
+
+fn removed(stand: &Stand) {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join(".env"), "COMPOSE_PROJECT_NAME=foxproflow\n").unwrap();
+    let dir = place.path().display().to_string();
+    stand.run(&["demo", "--remove", &dir]).expect(2).says("is no copy of the sample stand");
+    assert!(place.path().join(".env").exists());
+
+    let dir = stand.repo.display().to_string();
+    stand.run(&["demo", "--remove", &dir]).expect(0);
+    assert!(!stand.repo.exists());
+    let label = format!("label=com.docker.compose.project={}", stand.project);
+    let images = format!("reference={}-*", stand.project);
+    let lists: [&[&str]; 4] = [
+        &["ps", "-aq", "--filter", &label],
+        &["volume", "ls", "-q", "--filter", &label],
+        &["network", "ls", "-q", "--filter", &label],
+        &["image", "ls", "-q", "--filter", &images],
+    ];
+    for list in lists {
+        assert_eq!(tool("docker", list, Path::new("/"), None).trim(), "", "{list:?}");
+    }
 }
 
 /// Nothing is touched by what cannot or may not be done.
