@@ -152,7 +152,10 @@ impl Stand {
         match base {
             Some(base) => {
                 let diff = ["diff", "--name-only", "-z", "--diff-filter=d", base];
-                split_nul(&self.git_ok(&diff)?.text(), "diff --name-only")
+                let files = split_nul(&self.git_ok(&diff)?.text(), "diff --name-only")?;
+                // Deleted ones are left out: a name without a file is no answer.
+                let gone = files.iter().any(|f| self.repo.join(f).symlink_metadata().is_err());
+                if gone { Err(no_answer("diff --name-only")) } else { Ok(files) }
             }
             None => some(split_nul(&self.git_ok(&["ls-files", "-z"])?.text(), "ls-files")?, "ls-files"),
         }

@@ -15,23 +15,69 @@ pub struct Named {
     pub why: &'static str,
 }
 
-const HARD: &[Kind] = &[Kind::Exit1, Kind::Killed, Kind::Hangs];
-const SOFT: &[Kind] = &[Kind::Empty, Kind::Garbage, Kind::Lie, Kind::Half];
-const ALL: &[Kind] =
-    &[Kind::Exit1, Kind::Killed, Kind::Hangs, Kind::Empty, Kind::Garbage, Kind::Lie, Kind::Half];
-const UNREAD: &[Kind] = &[Kind::Empty, Kind::Garbage, Kind::Half];
+const SOFT: &[Kind] = &[Empty, Garbage, Lie, Half];
+const ALL: &[Kind] = &[Exit1, Killed, Hangs, Empty, Garbage, Lie, Half];
+const UNREAD: &[Kind] = &[Empty, Garbage, Half];
 
 const fn named(when: Phase, call: &'static str, ways: &'static [Kind], why: &'static str) -> Named {
     Named { when, call, ways, why }
 }
 
+use Kind::{Empty, Exit1, Garbage, Half, Hangs, Killed, Lie};
+use Phase::{Before, Changed};
+
 const VERSION: &str = "a version for the records; the summary says when it is not known";
 const COURTESY: &str = "tells the one who waits how far this is; the lock holds without it";
+const BY_EXIT: &str = "its exit code is the answer, and that is the true one";
+const AGAIN: &str = "asked again until the server answers";
+const WORDS: &str = "it was done and only its words are lost; nobody reads them, the world is looked at";
+const PROOF: &str =
+    "the proof restores what was written, which a recording cannot; real_engine breaks archives";
 
+#[rustfmt::skip] // a table
 pub const NAMED: &[Named] = &[
     // Before the stop.
-    named(Phase::Before, "git --version", ALL, VERSION),
-    named(Phase::Before, "docker compose version", ALL, VERSION),
+    named(Before, "git --version", ALL, VERSION),
+    named(Before, "docker compose version", ALL, VERSION),
+    named(Before, "psql foxproflow | SELECT current_setting('server_version')", &[Garbage, Lie], VERSION),
+    named(Before, "docker info", &[Lie], "another version or directory, well-formed: nothing else tells of them"),
+    named(Before, "docker compose config --format json", &[Lie], "another definition, well-formed: nothing else tells of it"),
+    named(Before, "docker compose config --hash", &[Lie], "for a warning only"),
+    named(Before, "docker image inspect --format {{.Id}} foxproflow-demo-base:1", ALL, "the base image's id for the plan; it is not released"),
+    named(Before, "git log --format=%s", SOFT, "subjects name tasks for the charter; no gate is judged by them"),
+    named(Before, "git rev-parse --abbrev-ref HEAD", &[Lie, Half], "another name of a branch is a name of a branch; a label in the records"),
+    named(Before, "git status -sb", &[Lie, Half], "lines for the log; dirt is what `status --porcelain` tells"),
+    named(Before, "git cat-file -e", &[Exit1, Garbage, Lie], "git's own word for a commit that is not here is exit 1; what it prints is not read"),
+    named(Before, "git diff --name-only", &[Empty], "that nothing changed is an answer of a git that works, too"),
+    named(Before, "git ls-tree", &[Lie], "another name of a file that nothing asks for; those that are asked for are read"),
+    named(Before, "docker exec pg_isready", ALL, AGAIN),
+    named(Before, "psql postgres | SELECT 1", ALL, AGAIN),
+    named(Before, "psql postgres | SET application_name = 'ffxlock", ALL, COURTESY),
+    named(Before, "docker exec sh -c df -Pk", ALL, "free space for the records; R0 asks again, and fails when it gets no answer"),
+    named(Before, "docker exec sh -c exec $(command -v python3", ALL, "the baseline, which is never a refusal, and which tasks were active"),
+    named(Before, "psql foxproflow | SELECT pg_database_size(current_database())", &[Lie], "another size, well-formed; R0 looks at the free space itself"),
+    named(Before, "psql foxproflow | SELECT count(*) FROM pg_class", &[Lie], "another number of tables, for the expected downtime"),
+    named(Before, "psql foxproflow | SELECT pg_database_size('foxproflow') * 13", &[Lie], "another size, well-formed; for what the plan says"),
+    named(Before, "psql postgres | SELECT pg_database_size('foxproflow') * 13", &[Lie], "another size, well-formed"),
+    named(Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT datname AS name", &[Lie], "for what the plan says will be dropped"),
+    named(Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT format('%I.%I', schemaname, sequencename)", &[Lie], "sequences of the copy may be ahead of it"),
+    named(Before, "docker exec pg_dumpall", &[Lie], "other roles, well-formed; nothing is restored from them by this program"),
+    named(Before, "docker exec pg_dump -U foxproflow -d foxproflow -Fc", &[Garbage, Lie, Half], PROOF),
+    named(Before, "docker exec pg_restore -C", &[Lie], "another property, well-formed; verify suites and the smoke look at what they need"),
+    named(Before, "docker exec pg_restore -l", &[Garbage, Lie, Half], PROOF),
+    named(Before, "docker exec pg_restore -U", UNREAD, WORDS),
+    named(Before, "docker exec sh -c umask 077; cat >", UNREAD, WORDS),
+    named(Before, "docker exec rm -f", SOFT, "a copy in the container's /tmp stays behind; the next restart of it removes it"),
+    named(Before, "docker compose build", UNREAD, WORDS),
+    // While the stand is changed.
+    named(Changed, "psql postgres | CHECKPOINT", ALL, "makes the clone quicker; nothing depends on it"),
+    named(Changed, "psql postgres | SET application_name = 'ffxlock", ALL, COURTESY),
+    named(Changed, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
+    named(Changed, "docker logs", ALL, "a portrait for the evidence"),
+    named(Changed, "psql foxproflow__pre_{{ID}} |", ALL, "the sums of the clone: without them a rollback tells less"),
+    named(Changed, "docker compose up -d", UNREAD, WORDS),
+    named(Changed, "docker compose stop", UNREAD, WORDS),
+    named(Changed, "sh |", SOFT, BY_EXIT),
 ];
 
 /// The entry for a cell.
@@ -55,11 +101,12 @@ pub fn name(label: &str) -> String {
     match words[..] {
         ["docker", "exec", ..] => {
             let at = words.iter().position(|w| is_id(w)).unwrap_or(0);
-            words.drain(1..=at);
+            words.drain(2..=at);
         }
         ["docker", "compose", ..] => {
-            // The sub command comes after the last compose file.
-            let at = words.iter().rposition(|w| *w == "-f").map_or(1, |at| at + 1);
+            // The sub command comes after the last compose file, whose name may have blanks.
+            let file = |w: &&str| w.ends_with(".yml") || w.ends_with(".json");
+            let at = words.iter().rposition(file).unwrap_or(1);
             words.drain(2..=at);
         }
         ["sh", ..] => {

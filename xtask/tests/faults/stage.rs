@@ -64,6 +64,7 @@ impl Stage {
         // Real containers on a busy machine.
         stand.set("FF_SMOKE_TIMEOUT_S", "300");
         stand.set("FF_DEPLOY_TIMEOUT_S", "300");
+        stand.set("FF_SMOKE_SETTLE_S", "30");
         stand.run(&["release", "--yes", "--rid", "rel_fault_base"]).expect(0);
         let mut answers = BTreeMap::new();
         for path in [
