@@ -1,7 +1,7 @@
 //! The matrix: made of the calls that a release which passes and one which
 //! goes back were seen to make, so that a new call is in it by itself.
 
-use crate::judge::{Found, Phase, judge};
+use crate::judge::{Found, Phase, judge, strict};
 use crate::named::{idle, name};
 use crate::stage::{Cell, Lane, Stage};
 use crate::support::note;
@@ -37,7 +37,8 @@ pub fn run() {
     control(&back, 30);
     let (plans, calls) = plans(&good.calls, &back.calls);
     let idle = idle(calls.iter().map(|(when, label)| (*when, label.as_str())));
-    assert!(idle.is_empty(), "entries of named.rs that no call fits: {idle:#?}");
+    note(format!("entries of named.rs that no call fits: {idle:#?}"));
+    assert!(idle.is_empty() || !strict(), "entries of named.rs that no call fits");
     note(format!("{} cells", plans.len()));
     let begun = Instant::now();
     let results = Mutex::new(Vec::new());
@@ -65,6 +66,10 @@ pub fn run() {
                         note(format!("    in {}{}", cell.dir.display(), cell.outcome.at()));
                     } else {
                         let _ = std::fs::remove_dir_all(&cell.dir);
+                    }
+                    if found == Found::Believed {
+                        let call = name(&plan.label);
+                        note(format!("believed: {:?} {:?} {call:.150}", plan.phase, plan.fault.kind));
                     }
                     results.lock().unwrap().push((number, found));
                 }
@@ -145,6 +150,7 @@ fn table(results: &[(&Plan, Found)]) -> String {
             Found::NotSeen => "not seen".into(),
             Found::Same => "true".into(),
             Found::Named => "named".into(),
+            Found::Believed => "believed".into(),
             Found::OffTape(code) => format!("{code} off tape"),
             Found::Wrong(_) => "WRONG".into(),
         };

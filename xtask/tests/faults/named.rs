@@ -31,6 +31,8 @@ const COURTESY: &str = "tells the one who waits how far this is; the lock holds 
 const BY_EXIT: &str = "its exit code is the answer, and that is the true one";
 const AGAIN: &str = "asked again until the server answers";
 const WORDS: &str = "it was done and only its words are lost; nobody reads them, the world is looked at";
+const SUMS: &str =
+    "the sums of the clone: without them a rollback tells less; the clone is closed in a session of its own";
 const PROOF: &str =
     "the proof restores what was written, which a recording cannot; real_engine breaks archives";
 
@@ -69,12 +71,14 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker exec sh -c umask 077; cat >", UNREAD, WORDS),
     named(Before, "docker exec rm -f", SOFT, "a copy in the container's /tmp stays behind; the next restart of it removes it"),
     named(Before, "docker compose build", UNREAD, WORDS),
+    named(Before, "psql postgres | CHECKPOINT", ALL, "makes the clone quicker; nothing depends on it"),
     // While the stand is changed.
-    named(Changed, "psql postgres | CHECKPOINT", ALL, "makes the clone quicker; nothing depends on it"),
-    named(Changed, "psql postgres | SET application_name = 'ffxlock", ALL, COURTESY),
     named(Changed, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
     named(Changed, "docker logs", ALL, "a portrait for the evidence"),
-    named(Changed, "psql foxproflow__pre_{{ID}} |", ALL, "the sums of the clone: without them a rollback tells less"),
+    named(Changed, "psql foxproflow__pre_{{ID}} |", ALL, SUMS),
+    named(Changed, "psql postgres | ALTER DATABASE \"foxproflow__pre_{{ID}}\" WITH ALLOW_CONNECTIONS", ALL, SUMS),
+    named(Changed, "psql postgres | SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'foxproflow__pre_{{ID}}'", ALL, SUMS),
+    named(Changed, "psql postgres | SELECT 1", ALL, SUMS),
     named(Changed, "docker compose up -d", UNREAD, WORDS),
     named(Changed, "docker compose stop", UNREAD, WORDS),
     named(Changed, "sh |", SOFT, BY_EXIT),
