@@ -2,7 +2,7 @@
 //! ports, the database, the worker's app, versions.
 
 use crate::config::Config;
-use crate::error::{Fault, Lane, Result, anyhow};
+use crate::error::{Fault, Lane, Result, anyhow, bail};
 use crate::exec::Finished;
 use crate::stand::Stand;
 use crate::stand::broker::{self, Broker};
@@ -211,7 +211,8 @@ pub fn more_versions(stand: &Stand) -> BTreeMap<String, String> {
         versions.insert("compose".into(), compose);
     }
     if let Ok(git) = git {
-        versions.insert("git".into(), git.text().trim().trim_start_matches("git version ").into());
+        let text = git.text();
+        versions.extend(text.trim().strip_prefix("git version ").map(|v| ("git".into(), v.into())));
     }
     versions
 }
@@ -225,8 +226,13 @@ fn engine(stand: &Stand) -> Result<Engine> {
     let mut part = || parts.next().unwrap_or_default().to_string();
     let (id, version, root) = (part(), part(), part());
     // The client exits with 0 also when no engine answers.
-    if !finished.ok() || version.is_empty() {
+    if !finished.ok() || !is_version(&version) {
         return Err(no_engine(&finished).into());
+    }
+    // Half an id would be another lock.
+    let named = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || "-:".contains(c));
+    if !named || root.is_empty() {
+        bail!("docker info told neither id nor data directory of the engine");
     }
     Ok((id, version, root))
 }
@@ -234,10 +240,14 @@ fn engine(stand: &Stand) -> Result<Engine> {
 fn engine_version(stand: &Stand) -> Result<Engine> {
     let finished = stand.exec.run(&stand.docker(["version", "--format", "{{.Server.Version}}"]))?;
     let version = finished.text().trim().to_string();
-    if !finished.ok() || version.is_empty() {
+    if !finished.ok() || !is_version(&version) {
         return Err(no_engine(&finished).into());
     }
     Ok((String::new(), version, String::new()))
+}
+
+fn is_version(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(char::is_whitespace)
 }
 
 fn no_engine(finished: &Finished) -> Fault {

@@ -3,7 +3,7 @@
 
 use crate::error::{Fault, Lane, Result};
 use crate::stand::postgres::{self, Pg};
-use crate::stand::psql::{Psql, QUESTION, ident};
+use crate::stand::psql::{Psql, ident};
 use std::time::Duration;
 
 /// How long sessions have to end once they are told to.
@@ -32,7 +32,7 @@ pub fn fence(admin: &mut Psql, database: &str) -> Result<Fenced> {
             .lane(Lane::C)
             .into());
     }
-    let xid = admin.value("SELECT pg_snapshot_xmax(pg_current_snapshot())")?.unwrap_or_default();
+    let xid = admin.number("SELECT pg_snapshot_xmax(pg_current_snapshot())")?.to_string();
     Ok(Fenced { oid: row.oid, sessions_ended, xid })
 }
 
@@ -68,7 +68,7 @@ pub fn unfence(admin: &mut Psql, database: &str) -> Result<()> {
 
 /// 150018 for 15.18.
 pub fn server_version(admin: &mut Psql) -> Result<u64> {
-    Ok(admin.ask("SHOW server_version_num", QUESTION)?.first().and_then(|v| v.parse().ok()).unwrap_or(0))
+    admin.number("SELECT current_setting('server_version_num')")
 }
 
 /// Opens a closed database for sessions of our own and closes it behind them. Whoever else slipped
@@ -84,12 +84,12 @@ pub fn with_door_open<T>(
     let opened = open(admin);
     postgres::allow_connections(admin, database, false)?;
     let opened = opened?;
-    let strangers = admin.value(&format!(
+    let strangers = admin.number(&format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {} \
          AND backend_type = 'client backend' AND left(application_name, {}) <> {}",
         crate::stand::psql::literal(database),
         app.chars().count(),
         crate::stand::psql::literal(app)
     ))?;
-    Ok((opened, strangers.and_then(|n| n.parse().ok()).unwrap_or(0)))
+    Ok((opened, strangers))
 }

@@ -99,12 +99,20 @@ fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str) -> Result<V
     let argv = ["pg_restore", "-C", "-s", "-f", "-", remote].map(String::from);
     let call = pg.inside(&ctx.app("properties"), &[], &argv).quiet().timeout(Duration::from_secs(600));
     let (mut lines, mut reader) = (Lines::default(), properties::Reader::new(from, from));
+    let mut whole = false;
     let mut sink = |bytes: &[u8]| {
-        lines.push(bytes, |line| reader.line(line));
+        lines.push(bytes, |line| {
+            whole |= line == schema::DUMPED;
+            reader.line(line);
+        });
         Ok(())
     };
     let finished = pg.stand.exec.run_with(&call, None, &mut sink)?;
     finished.success("read the database's properties out of the archive", Lane::C)?;
+    if !whole {
+        let what = "pg_restore ended well and the database's properties are not whole";
+        return Err(Fault::new(what).lane(Lane::C).into());
+    }
     Ok(reader.finish())
 }
 

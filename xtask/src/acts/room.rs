@@ -49,7 +49,7 @@ pub fn needed(admin: &mut Psql, database: &str) -> Result<u64> {
         "SELECT pg_database_size({}) * 13 / 10 + pg_size_bytes(current_setting('max_wal_size'))",
         literal(database)
     );
-    admin.value(&sql)?.and_then(|n| n.parse().ok()).context("PostgreSQL told no size")
+    admin.number(&sql).context("ask for the room that a copy needs")
 }
 
 /// Where too little is free, drops what earlier releases left: undo clones, and failed databases whose

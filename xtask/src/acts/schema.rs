@@ -2,7 +2,7 @@
 //! hashed. Names are reported, texts are not.
 
 use super::Ctx;
-use crate::error::{Lane, Result};
+use crate::error::{Fault, Lane, Result};
 use crate::fsx;
 use crate::stand::dump::Lines;
 use crate::stand::postgres::Pg;
@@ -23,6 +23,10 @@ pub fn read(ctx: &Ctx<'_>, pg: &Pg, database: &str, app: &str, snapshot: Option<
     let call = pg.schema(database, &ctx.app(app), snapshot);
     let finished = pg.stand.exec.run_with(&call, None, &mut sink)?;
     finished.success(&format!("read the schema of {database}"), Lane::C)?;
+    if !splitter.whole {
+        let what = format!("pg_dump ended well and the schema of {database} is not whole");
+        return Err(Fault::new(what).lane(Lane::C).into());
+    }
     Ok(splitter.finish())
 }
 
@@ -45,6 +49,9 @@ pub fn grants(psql: &mut Psql) -> Result<Vec<String>> {
     Ok(rows)
 }
 
+/// The last words of pg_dump's and pg_restore's scripts.
+pub const DUMPED: &str = "-- PostgreSQL database dump complete";
+
 /// Cuts pg_dump's script at its `-- Name:` lines, in memory of one object.
 #[derive(Default)]
 struct Splitter {
@@ -52,6 +59,8 @@ struct Splitter {
     key: Option<String>,
     text: String,
     objects: Objects,
+    /// Its last words have come.
+    whole: bool,
 }
 
 impl Splitter {
@@ -65,6 +74,8 @@ impl Splitter {
         if let Some(header) = line.strip_prefix("-- Name: ") {
             self.close();
             self.key = Some(key(header));
+        } else if line == DUMPED {
+            self.whole = true;
         } else if !line.is_empty()
             && line != "--"
             && !line.starts_with('\\')

@@ -2,11 +2,11 @@
 //! text. Equal lines mean equal content, whatever the order of rows.
 
 use super::tables::{self, Table};
-use crate::error::{Context, Result, anyhow};
+use crate::error::{Context, Result, anyhow, bail};
 use crate::stand::postgres::Pg;
-use crate::stand::psql::{Psql, QUESTION, literal};
+use crate::stand::psql::{Psql, literal};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ pub fn take(sessions: &mut [Reader], tick: &(dyn Fn(u64, u64) + Sync)) -> Result
     taken.on(sessions, whole.collect(), true)?;
     // A session whose snapshot died has been answering from elsewhere.
     for reader in sessions {
-        reader.psql.ask("SELECT 1", QUESTION)?;
+        reader.psql.alive()?;
     }
     Ok(taken.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0)
 }
@@ -123,6 +123,10 @@ impl Taken<'_> {
                     reader.renew()?;
                 }
                 let lines: Vec<Line> = reader.psql.rows(&statement(&work), LIMIT)?;
+                let asked: BTreeSet<&str> = work.tables.iter().map(|t| t.name.as_str()).collect();
+                if asked != lines.iter().map(|l| l.name.as_str()).collect() {
+                    bail!("sums came for other tables than were asked for");
+                }
                 self.add(lines, work.bytes)?;
             }
         };

@@ -4,7 +4,7 @@ use super::args::Global;
 use super::with_global;
 use crate::acts::elsewhere::{self, Elsewhere};
 use crate::clock::{self, Clock, human_age};
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Result, fault_of};
 use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
@@ -19,11 +19,20 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let facts = single::look(start)?;
         let repo = &start.config.repo;
         let last = Store::of(repo).last()?;
-        let head = start.stand.head().unwrap_or_default();
+        // What could not be asked is said to be not known: never left out as if it were not there.
+        let mut unknown: Vec<String> = Vec::new();
+        let head = start.stand.head().unwrap_or_else(|error| {
+            unknown.push(format!("the commit of the checkout: {error:#}"));
+            String::new()
+        });
         let pg = facts.pg(start.stand, start.config).ok();
         let held = lock::holder(&facts.engine_id, &start.config.stand.project, pg.as_ref());
         let open = open_runs::find(repo)?;
-        let elsewhere = pg.as_ref().and_then(|pg| elsewhere::find(pg, repo).ok()).flatten();
+        let elsewhere =
+            pg.as_ref().map_or(Ok(None), |pg| elsewhere::find(pg, repo)).unwrap_or_else(|error| {
+                unknown.push(format!("whether a run of another checkout has not ended: {error:#}"));
+                None
+            });
         let standing = standing::look(start, &facts, last.as_ref(), &start.stand.dirt()?)?;
         let services: Vec<Value> = facts
             .containers
@@ -47,10 +56,22 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                 }
                 all
             }
-            Err(_) => Vec::new(),
+            Err(error) => {
+                unknown.push(format!("the databases: {error:#}"));
+                Vec::new()
+            }
         };
         // Where `rollback` would go now; none is no failure.
-        let way_back = offer::offer(start, &facts, &offer::Wanted::default()).ok().map(|offer| offer.words);
+        let way_back = match offer::offer(start, &facts, &offer::Wanted::default()) {
+            Ok(offer) => Some(offer.words),
+            Err(error) => {
+                let fault = fault_of(&error);
+                if fault.exit != Some(Exit::Refused) {
+                    unknown.push(format!("the way back: {error:#}"));
+                }
+                None
+            }
+        };
         let recent: Vec<Value> = evidence::runs(&repo.join(EVIDENCE))?
             .iter()
             .filter_map(|dir| evidence::read_record::<Summary>(dir, "summary.json"))
@@ -65,7 +86,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
             "last_known_good": last, "last_known_good_commit": standing.commit,
             "env_differs": standing.env, "services": services, "lock": held,
             "interrupted": if held.is_some() { Vec::new() } else { not_ended(&open, elsewhere.as_ref()) },
-            "databases": databases, "way_back": way_back, "recent": recent,
+            "databases": databases, "way_back": way_back, "recent": recent, "not_known": unknown,
         });
         screen.data(&if global.json { serde_json::to_string_pretty(&data)? + "\n" } else { words(&data) });
         Ok(Exit::Pass)
@@ -90,7 +111,7 @@ fn words(data: &Value) -> String {
         "stand      {}\ncheckout   {}, commit {}\n",
         text(&data["project"]),
         text(&data["repo"]),
-        text(&data["head"])
+        data["head"].as_str().filter(|head| !head.is_empty()).unwrap_or("not known")
     );
     let last = &data["last_known_good"];
     out.push_str(&match last["rid"].as_str() {
@@ -163,6 +184,9 @@ fn words(data: &Value) -> String {
     }
     if let Some(words) = data["way_back"].as_str() {
         out.push_str(&format!("way back   cargo xtask rollback: {words}\n"));
+    }
+    for why in data["not_known"].as_array().into_iter().flatten() {
+        out.push_str(&format!("NOT KNOWN  {}\n", text(why)));
     }
     for r in data["recent"].as_array().into_iter().flatten() {
         out.push_str(&format!(

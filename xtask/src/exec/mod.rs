@@ -12,7 +12,7 @@ mod session;
 
 pub use interrupt::{Interrupt, Kind};
 pub use invocation::{Invocation, SHORT};
-pub use limit::capped;
+pub use limit::{cap_calls, capped};
 pub use rawlog::RawLog;
 pub use session::Session;
 

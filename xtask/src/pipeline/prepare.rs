@@ -92,13 +92,9 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         let mut psql = pg
             .session(&pg.database, "ffx-plan")
             .with_context(|| format!("look at database {}", pg.database))?;
-        inputs.database_bytes =
-            psql.value("SELECT pg_database_size(current_database())")?.and_then(|b| b.parse().ok());
-        inputs.tables = psql
-            .value("SELECT count(*) FROM pg_class WHERE relkind IN ('r','i','t')")?
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(0);
-        let version = psql.value("SHOW server_version")?.unwrap_or_default();
+        inputs.database_bytes = Some(psql.number("SELECT pg_database_size(current_database())")?);
+        inputs.tables = psql.number("SELECT count(*) FROM pg_class WHERE relkind IN ('r','i','t')")?;
+        let version = psql.value("SELECT current_setting('server_version')")?.unwrap_or_default();
         facts.versions.insert("postgres".into(), version);
         facts.database.clone_from(&pg.database);
         let own = postgres::own_databases(&mut psql, &pg.database)?;

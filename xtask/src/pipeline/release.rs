@@ -204,7 +204,8 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     flow.facts.database.clone_from(&pg.database);
     if !started.is_empty() {
         // The plan was made while it did not run.
-        let version = pg.session("postgres", "ffx-version")?.value("SHOW server_version")?;
+        let version =
+            pg.session("postgres", "ffx-version")?.value("SELECT current_setting('server_version')")?;
         flow.facts.versions.insert("postgres".into(), version.unwrap_or_default());
     }
     with_lock(flow, |lock| lock.take_database(&pg))?;

@@ -35,7 +35,8 @@ pub fn broker(model: &Model, container: &Container, app_services: &[String]) -> 
 }
 
 impl Stand {
-    /// Sends commands, one a line, and returns one answer line for each line of Redis's reply.
+    /// Sends commands, one a line, and returns one answer line for each line of Redis's reply. A last
+    /// PING shows that the reply is whole.
     pub fn redis(&self, broker: &Broker, commands: &[String]) -> Result<Vec<String>> {
         let mut call = self.docker(["exec", "-i"]);
         if let Some(password) = &broker.password {
@@ -44,16 +45,19 @@ impl Stand {
         }
         let call = call
             .args([&broker.container, "redis-cli", "-n", &broker.database.to_string()])
-            .stdin(commands.join("\n") + "\n")
+            .stdin(commands.join("\n") + "\nPING\n")
             .timeout(Duration::from_secs(60));
         let finished = self.exec.run(&call.quiet())?.success("ask Redis", Lane::A)?;
-        let lines: Vec<String> =
+        let mut lines: Vec<String> =
             finished.text().lines().map(String::from).filter(|l| !l.is_empty()).collect();
         if let Some(error) = lines
             .iter()
             .find(|l| l.starts_with("(error)") || l.starts_with("NOAUTH") || l.starts_with("ERR "))
         {
             return Err(Fault::new("Redis refused a command").why(error.clone()).lane(Lane::A).into());
+        }
+        if lines.pop().as_deref() != Some("PONG") {
+            return Err(Fault::new("the answer of Redis is not whole").lane(Lane::A).into());
         }
         Ok(lines)
     }

@@ -56,8 +56,13 @@ impl Stand {
     pub fn config_hashes(&self) -> Result<BTreeMap<String, String>> {
         let finished = self.exec.run(&self.compose(["config", "--hash", "*"]))?;
         let text = finished.success("docker compose config --hash", Lane::A)?.text();
-        let pairs = text.lines().filter_map(|l| l.trim().split_once(' '));
-        Ok(pairs.map(|(service, hash)| (service.to_string(), hash.trim().to_string())).collect())
+        let pair = |line: &str| {
+            let (service, hash) = line.trim().split_once(' ')?;
+            let whole = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+            whole.then(|| (service.to_string(), hash.to_string()))
+        };
+        let pairs: Option<BTreeMap<String, String>> = text.lines().map(pair).collect();
+        pairs.filter(|all| !all.is_empty()).context("docker compose config --hash printed no hashes")
     }
 
     /// `docker compose build` of services.

@@ -65,6 +65,9 @@ impl Stand {
         let list = list.args(["--filter", "label=com.docker.compose.oneoff=False"]);
         let ids = self.exec.run(&list)?.success("list the containers of the project", Lane::A)?.text();
         let ids: Vec<&str> = ids.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        if let Some(other) = ids.iter().find(|id| !is_id(id)) {
+            bail!("docker ps printed `{}`, which is no container id", other.escape_debug());
+        }
         self.inspect(&ids)
     }
 
@@ -75,7 +78,7 @@ impl Stand {
         let format = "{{.ID}} {{.Names}} {{.Label \"com.docker.compose.service\"}}";
         let list = self.docker(["ps", "-a", "--no-trunc", "--filter", &filter, "--format", format]);
         let text = self.exec.run(&list)?.success("list the containers of the project", Lane::A)?.text();
-        Ok(half_made_of(&text, services))
+        half_made_of(&text, services)
     }
 
     /// These containers as they are now. One that is gone is left out.
@@ -90,6 +93,9 @@ impl Stand {
             return Err(finished.fault("inspect containers", Lane::A).into());
         }
         let containers = parse(&finished.stdout)?;
+        if finished.ok() && containers.len() != ids.len() {
+            bail!("docker inspect was asked for {} containers and told of {}", ids.len(), containers.len());
+        }
         containers.iter().for_each(|c| self.learn(c));
         Ok(containers)
     }
@@ -114,19 +120,29 @@ impl Stand {
     }
 }
 
-fn half_made_of(listed: &str, services: &[String]) -> Vec<String> {
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn half_made_of(listed: &str, services: &[String]) -> Result<Vec<String>> {
     let half = |name: &str| {
         name.split_once('_')
             .is_some_and(|(id, _)| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()))
     };
-    listed
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let (id, name, service) = (words.next()?, words.next()?, words.next()?);
-            (half(name) && services.iter().any(|s| s == service)).then(|| id.to_string())
-        })
-        .collect()
+    let mut found = Vec::new();
+    for line in listed.lines() {
+        let mut words = line.split_whitespace();
+        let id = words.next().unwrap_or_default();
+        if !is_id(id) {
+            bail!("docker ps printed `{}`, which is no container", line.escape_debug());
+        }
+        // One that somebody made by hand may be of no service.
+        let (name, service) = (words.next().unwrap_or_default(), words.next());
+        if half(name) && services.iter().any(|s| Some(s.as_str()) == service) {
+            found.push(id.to_string());
+        }
+    }
+    Ok(found)
 }
 
 /// What `docker inspect` printed.
@@ -207,7 +223,16 @@ mod half_made {
 
     #[test]
     fn only_those_named_after_another_containers_id() {
-        let listed = "aaa p-api-1 api\nbbb b3899e79089d_p-worker-1 worker\nccc b3899e79089d_p-db-1 db\nddd my_own api\n";
-        assert_eq!(half_made_of(listed, &["api".into(), "worker".into()]), ["bbb"]);
+        let id = |c: &str| c.repeat(64);
+        let listed = format!(
+            "{} p-api-1 api\n{} b3899e79089d_p-worker-1 worker\n{} b3899e79089d_p-db-1 db\n{} my_own\n",
+            id("a"),
+            id("b"),
+            id("c"),
+            id("d")
+        );
+        let services = ["api".to_string(), "worker".to_string()];
+        assert_eq!(half_made_of(&listed, &services).unwrap(), [id("b")]);
+        assert!(half_made_of("noise\n", &services).is_err());
     }
 }

@@ -62,9 +62,7 @@ impl Stand {
     pub fn head(&self) -> Result<String> {
         let finished = self.exec.run(&self.git(["rev-parse", "--verify", "HEAD^{commit}"]))?;
         if finished.ok() {
-            let commit = finished.text().trim().to_string();
-            let whole = matches!(commit.len(), 40 | 64) && commit.bytes().all(|b| b.is_ascii_hexdigit());
-            return if whole { Ok(commit) } else { Err(no_answer("rev-parse HEAD")) };
+            return object_id(&finished.text(), "rev-parse HEAD");
         }
         Err(Fault::refused(format!("{} is not a git checkout with a commit", self.repo.display()))
             .why(finished.stderr.trim())
@@ -76,7 +74,8 @@ impl Stand {
     /// The branch, or `(detached)`.
     pub fn branch(&self) -> Result<String> {
         let name = self.git_line(&["rev-parse", "--abbrev-ref", "HEAD"])?;
-        if name.is_empty() {
+        // No name of a branch has a blank or a control character.
+        if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(no_answer("rev-parse --abbrev-ref HEAD"));
         }
         Ok(if name == "HEAD" { "(detached)".into() } else { name })
@@ -84,7 +83,8 @@ impl Stand {
 
     /// The directory that holds the checkout's `.git`.
     pub fn worktree(&self) -> Result<PathBuf> {
-        Ok(PathBuf::from(self.git_line(&["rev-parse", "--show-toplevel"])?))
+        let dir = PathBuf::from(self.git_line(&["rev-parse", "--show-toplevel"])?);
+        if dir.is_absolute() && dir.is_dir() { Ok(dir) } else { Err(no_answer("rev-parse --show-toplevel")) }
     }
 
     pub fn dirt(&self) -> Result<Dirt> {
@@ -93,14 +93,23 @@ impl Stand {
             // It names the branch even when nothing is dirty: without it nothing was looked at.
             return Err(no_answer("status"));
         }
-        let text = self.git_ok(&["status", "--porcelain=v1", "-z", "--untracked-files=all"])?.text();
+        let text = self.git_ok(&["status", "--porcelain=v1", "-b", "-z", "--untracked-files=all"])?.text();
+        let text = match text.split_once('\0') {
+            Some((branch, entries)) if branch.starts_with("## ") && whole(entries) => entries.to_string(),
+            _ => return Err(no_answer("status --porcelain")),
+        };
+        let modified = short.lines().any(|l| l.starts_with([' ', 'M', 'A', 'D', 'R', 'C', 'T', 'U']));
+        if modified && text.is_empty() {
+            return Err(no_answer("status --porcelain"));
+        }
         // What is left when line ends do not count.
         let numbers =
             self.git_ok(&["diff", "HEAD", "--numstat", "-z", "--no-renames", "--ignore-cr-at-eol"])?;
-        let changed: Vec<String> = split_nul(&numbers.text())
+        let changed: Vec<String> = split_nul(&numbers.text(), "diff --numstat")?
             .iter()
-            .filter_map(|entry| entry.splitn(3, '\t').nth(2).map(String::from))
-            .collect();
+            .map(|entry| entry.splitn(3, '\t').nth(2).map(String::from))
+            .collect::<Option<_>>()
+            .ok_or_else(|| no_answer("diff --numstat"))?;
         let mut dirt = Dirt { lines: short.lines().map(String::from).collect(), ..Dirt::default() };
         dirt.lines.retain(|l| !OWN.iter().any(|own| l.contains(own)));
         let mut entries = text.split('\0');
@@ -147,11 +156,16 @@ impl Stand {
 
     /// Tracked files that differ between `base` and the working tree; all tracked ones without a base.
     pub fn changed_since(&self, base: Option<&str>) -> Result<Vec<String>> {
-        let text = match base {
-            Some(base) => self.git_ok(&["diff", "--name-only", "-z", "--diff-filter=d", base])?.text(),
-            None => self.git_ok(&["ls-files", "-z"])?.text(),
-        };
-        Ok(split_nul(&text))
+        match base {
+            Some(base) => {
+                let diff = ["diff", "--name-only", "-z", "--diff-filter=d", base];
+                let files = split_nul(&self.git_ok(&diff)?.text(), "diff --name-only")?;
+                // Deleted ones are left out: a name without a file is no answer.
+                let gone = files.iter().any(|f| self.repo.join(f).symlink_metadata().is_err());
+                if gone { Err(no_answer("diff --name-only")) } else { Ok(files) }
+            }
+            None => some(split_nul(&self.git_ok(&["ls-files", "-z"])?.text(), "ls-files")?, "ls-files"),
+        }
     }
 
     /// Is the path ignored by git?
@@ -180,8 +194,8 @@ impl Stand {
         own(&["read-tree", head])?;
         let exclude: Vec<String> = OWN.iter().map(|p| format!(":(exclude){p}")).collect();
         own(&["add", "-A", "--", ".", &exclude[0], &exclude[1]])?;
-        let tree = own(&["write-tree"])?.text();
-        Ok(own(&["commit-tree", tree.trim(), "-p", head, "-m", message])?.text().trim().into())
+        let tree = object_id(&own(&["write-tree"])?.text(), "write-tree")?;
+        object_id(&own(&["commit-tree", &tree, "-p", head, "-m", message])?.text(), "commit-tree")
     }
 
     /// Pins a commit by a ref, safe against rebase and gc.
@@ -269,17 +283,27 @@ impl Stand {
 
     /// A file of a commit.
     pub fn blob(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>> {
-        let finished = self.exec.run(&self.git(["cat-file", "blob", &format!("{commit}:{path}")]).quiet())?;
+        let name = format!("{commit}:{path}");
+        let size = self.exec.run(&self.git(["cat-file", "-s", &name]))?;
         // 128: it is not there. Any other end: it could not be looked at.
-        if finished.ended == Ended::Exit(128) {
+        if size.ended == Ended::Exit(128) {
             return Ok(None);
         }
-        Ok(Some(finished.success(&format!("read {path} of {commit}"), Lane::A)?.stdout))
+        let what = format!("read {path} of {commit}");
+        let size = size.success(&what, Lane::A)?.text();
+        let blob = self.exec.run(&self.git(["cat-file", "blob", &name]).quiet())?.success(&what, Lane::A)?;
+        // Half of a file would be a file.
+        if size.trim() == blob.stdout.len().to_string() {
+            Ok(Some(blob.stdout))
+        } else {
+            Err(no_answer(&what))
+        }
     }
 
     /// Files of a commit below a path.
     pub fn files_of(&self, commit: &str) -> Result<Vec<String>> {
-        Ok(split_nul(&self.git_ok(&["ls-tree", "-r", "-z", "--name-only", commit])?.text()))
+        let text = self.git_ok(&["ls-tree", "-r", "-z", "--name-only", commit])?.text();
+        some(split_nul(&text, "ls-tree")?, "ls-tree")
     }
 }
 
@@ -301,6 +325,26 @@ fn found_ref(rid: &str) -> String {
     format!("refs/ff-xtask/found/{rid}")
 }
 
-fn split_nul(text: &str) -> Vec<String> {
-    text.split('\0').filter(|p| !p.is_empty()).map(String::from).collect()
+/// Every entry ends with a NUL: what does not was cut off, or is no list.
+fn whole(text: &str) -> bool {
+    text.is_empty() || text.ends_with('\0')
+}
+
+fn split_nul(text: &str, what: &str) -> Result<Vec<String>> {
+    if !whole(text) {
+        return Err(no_answer(what));
+    }
+    Ok(text.split('\0').filter(|p| !p.is_empty()).map(String::from).collect())
+}
+
+/// A list that is never empty: a commit that is released holds files.
+fn some(list: Vec<String>, what: &str) -> Result<Vec<String>> {
+    if list.is_empty() { Err(no_answer(what)) } else { Ok(list) }
+}
+
+/// The name of a commit or a tree, whole.
+fn object_id(text: &str, what: &str) -> Result<String> {
+    let id = text.trim();
+    let whole = matches!(id.len(), 40 | 64) && id.bytes().all(|b| b.is_ascii_hexdigit());
+    if whole { Ok(id.into()) } else { Err(no_answer(what)) }
 }

@@ -1,7 +1,7 @@
 //! Images by id. Names move; an id is the image.
 
 use super::Stand;
-use crate::error::{Lane, Result};
+use crate::error::{Fault, Lane, Result};
 use std::collections::BTreeMap;
 
 impl Stand {
@@ -10,7 +10,8 @@ impl Stand {
         let call = self.docker(["image", "inspect", "--format", "{{.Id}}", name]);
         let finished = self.exec.run(&call)?;
         if finished.ok() {
-            return Ok(Some(finished.text().trim().to_string()).filter(|id| id.starts_with("sha256:")));
+            let id = finished.text().trim().to_string();
+            return if is_id(&id) { Ok(Some(id)) } else { Err(no_id(&format!("inspect image {name}"), &id)) };
         }
         if finished.stderr.contains("No such image") {
             return Ok(None);
@@ -22,11 +23,12 @@ impl Stand {
     pub fn image_tags(&self) -> Result<BTreeMap<String, String>> {
         let call = self.docker(["image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
         let text = self.exec.run(&call)?.success("list images", Lane::A)?.text();
-        Ok(text
-            .lines()
-            .filter_map(|l| l.split_once(' '))
-            .map(|(n, id)| (n.into(), id.trim().into()))
-            .collect())
+        text.lines()
+            .map(|l| match l.split_once(' ') {
+                Some((name, id)) if is_id(id.trim()) => Ok((name.into(), id.trim().into())),
+                _ => Err(no_id("list images", l)),
+            })
+            .collect()
     }
 
     /// Points a name at an image.
@@ -43,6 +45,18 @@ impl Stand {
         }
         Err(finished.fault(&format!("remove the tag {name}"), Lane::A).into())
     }
+}
+
+fn is_id(text: &str) -> bool {
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn no_id(what: &str, said: &str) -> anyhow::Error {
+    Fault::new(format!("{what}: docker ended well and named no image id"))
+        .why(format!("it said `{}`", said.chars().take(80).collect::<String>().escape_debug()))
+        .lane(Lane::A)
+        .into()
 }
 
 /// The tag under which a previous image is kept: `<project>-<service>:ff-prev-<id>`.

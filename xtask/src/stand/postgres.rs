@@ -98,7 +98,7 @@ impl Pg {
             prefix.chars().count(),
             literal(prefix)
         );
-        Ok(admin.value(&sql)?.and_then(|n| n.parse().ok()).unwrap_or(0))
+        admin.number(&sql)
     }
 }
 
@@ -188,7 +188,7 @@ pub fn end_sessions(admin: &mut Psql, name: &str, limit: Duration) -> Result<u64
     let mut most = 0;
     let mut pause = Duration::from_millis(2);
     loop {
-        let left: u64 = admin.value(&sql)?.and_then(|n| n.parse().ok()).unwrap_or(0);
+        let left = admin.number(&sql)?;
         most = most.max(left);
         if left == 0 {
             return Ok(most);

@@ -2,7 +2,7 @@
 //! new psql 100 ms. Statements go in by stdin, so nothing of them is in argv.
 
 use super::postgres::Pg;
-use crate::error::{Context, Fault, Lane, Result};
+use crate::error::{Context, Fault, Lane, Result, bail};
 use crate::exec::Session;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -54,18 +54,20 @@ impl Pg {
         let call = self.inside(app, &[("PGOPTIONS", options), ("PGCONNECT_TIMEOUT", "10")], &argv);
         let session = self.stand.exec.session(&call)?;
         let mut psql = Psql { session, database: database.into(), count: 0 };
-        psql.ask("SELECT 1", QUESTION).with_context(|| format!("open a session on database {database}"))?;
+        psql.alive().with_context(|| format!("open a session on database {database}"))?;
         Ok(psql)
     }
 }
 
 impl Psql {
     /// Runs one statement, without its semicolon; returns the rows as psql prints them unaligned.
+    /// psql says how many there are: fewer lines, or lines where no row is, are an error. It does not for
+    /// SHOW: `SELECT current_setting` asks the same.
     pub fn ask(&mut self, sql: &str, limit: Duration) -> Result<Vec<String>> {
         self.count += 1;
         let mark = format!("ff-mark-{}-{}", std::process::id(), self.count);
         self.session.send(&format!(
-            "{sql}\n;\n\\echo {mark}-state :ERROR :SQLSTATE\n\\echo {mark}-why :LAST_ERROR_MESSAGE\n\\echo {mark}\n"
+            "{sql}\n;\n\\echo {mark}-state :ERROR :SQLSTATE :ROW_COUNT\n\\echo {mark}-why :LAST_ERROR_MESSAGE\n\\echo {mark}\n"
         ))?;
         let mut lines =
             self.session.until(&mark, limit).with_context(|| format!("ask database {}", self.database))?;
@@ -73,12 +75,25 @@ impl Psql {
         let talk = lines.split_off(at.context("psql lost its place")?);
         let state = talk[0].split(' ').skip(1).collect::<Vec<_>>();
         if state.first() == Some(&"false") {
+            let rows: usize = state.get(2).and_then(|n| n.parse().ok()).context("psql lost its place")?;
+            // A value may have line breaks: more lines than rows are whole.
+            if lines.len() < rows || rows == 0 && !lines.is_empty() {
+                bail!("an answer of {} is not whole: {rows} rows, {} lines", self.database, lines.len());
+            }
             return Ok(lines);
         }
         let why = talk.get(1..).unwrap_or_default().join(" ");
         let message = why.trim_start_matches(&format!("{mark}-why ")).to_string();
         self.session.take_stderr();
         Err(SqlError { sqlstate: state.get(1).unwrap_or(&"").to_string(), message }.into())
+    }
+
+    /// Does the session answer?
+    pub fn alive(&mut self) -> Result<()> {
+        match self.number("SELECT 1")? {
+            1 => Ok(()),
+            other => bail!("database {} says that 1 is {other}", self.database),
+        }
     }
 
     /// Runs a statement that returns nothing.
@@ -89,6 +104,7 @@ impl Psql {
     /// The rows of a query, each as a JSON object by column name.
     pub fn rows<T: DeserializeOwned>(&mut self, sql: &str, limit: Duration) -> Result<Vec<T>> {
         let lines = self.ask(&format!("SELECT row_to_json(q) FROM (\n{sql}\n) q"), limit)?;
+        // Line breaks are escaped in JSON: each line is a row.
         lines
             .iter()
             .map(|l| {
@@ -111,6 +127,12 @@ impl Psql {
     /// The first column of the first row, where there is one.
     pub fn value(&mut self, sql: &str) -> Result<Option<String>> {
         Ok(self.ask(sql, QUESTION)?.into_iter().next())
+    }
+
+    /// The one number that a query has: of anything else nothing may be concluded.
+    pub fn number(&mut self, sql: &str) -> Result<u64> {
+        let value = self.value(sql)?.unwrap_or_default();
+        value.parse().with_context(|| format!("`{value}` of {} is no number", self.database))
     }
 
     pub fn database(&self) -> &str {

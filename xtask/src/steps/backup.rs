@@ -40,10 +40,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
     let mut holder = pg.session(&pg.database, &ctx.app("snapshot"))?;
     holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let snapshot = holder.value("SELECT pg_export_snapshot()")?.context("PostgreSQL exported no snapshot")?;
-    let bytes: u64 = holder
-        .value("SELECT pg_database_size(current_database())")?
-        .and_then(|b| b.parse().ok())
-        .unwrap_or(0);
+    let bytes = holder.number("SELECT pg_database_size(current_database())")?;
 
     room::for_backup(&dir, bytes)?;
     // Not transactional: read before the dump reads them, so that the dump's are the same or ahead.
@@ -63,7 +60,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str) -> Result<Made> {
         Ok((source, data))
     })?;
     let sums_ms = clock::ms_since(start);
-    holder.value("SELECT 1").context("the snapshot ended before the backup did")?;
+    holder.alive().context("the snapshot ended before the backup did")?;
     holder.close();
 
     fsx::write_json(&dir.join("sums.json"), &source.sums)?;

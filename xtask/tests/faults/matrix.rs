@@ -1,7 +1,8 @@
 //! The matrix: made of the calls that a release which passes and one which
 //! goes back were seen to make, so that a new call is in it by itself.
 
-use crate::judge::{Found, Phase, judge};
+use crate::judge::{Found, Phase, judge, strict};
+use crate::named::{idle, name};
 use crate::stage::{Cell, Lane, Stage};
 use crate::support::note;
 use crate::tape::{Call, Fault, KINDS, Kind};
@@ -34,7 +35,10 @@ pub fn run() {
     control(&good, 0);
     let back = stage.cell(&lane, 1, &[], true);
     control(&back, 30);
-    let plans = plans(&good.calls, &back.calls);
+    let (plans, calls) = plans(&good.calls, &back.calls);
+    let idle = idle(calls.iter().map(|(when, label)| (*when, label.as_str())));
+    note(format!("entries of named.rs that no call fits: {idle:#?}"));
+    assert!(idle.is_empty() || !strict(), "entries of named.rs that no call fits");
     note(format!("{} cells", plans.len()));
     let begun = Instant::now();
     let results = Mutex::new(Vec::new());
@@ -53,13 +57,19 @@ pub fn run() {
                         let what = wrong.join("; ");
                         note(format!(
                             "WRONG {:?} {:?} {}\n    {what}",
-                            plan.phase, plan.fault.kind, plan.label
+                            plan.phase,
+                            plan.fault.kind,
+                            name(&plan.label)
                         ));
                     }
                     if matches!(found, Found::Wrong(_)) {
                         note(format!("    in {}{}", cell.dir.display(), cell.outcome.at()));
                     } else {
                         let _ = std::fs::remove_dir_all(&cell.dir);
+                    }
+                    if found == Found::Believed {
+                        let call = name(&plan.label);
+                        note(format!("believed: {:?} {:?} {call:.150}", plan.phase, plan.fault.kind));
                     }
                     results.lock().unwrap().push((number, found));
                 }
@@ -70,13 +80,10 @@ pub fn run() {
     results.sort_by_key(|(number, _)| *number);
     let results: Vec<(&Plan, Found)> = results.into_iter().map(|(n, found)| (&plans[n], found)).collect();
     note(format!("{} cells in {} s", results.len(), begun.elapsed().as_secs()));
-    let table = table(&results);
+    let table = table(&results) + "\n" + &crate::named::table();
     println!("{table}");
     if let Some(file) = std::env::var_os(WRITE) {
         std::fs::write(file, &table).unwrap();
-    }
-    for (plan, _) in results.iter().filter(|(_, f)| *f == Found::Believed) {
-        note(format!("believed: {:?} {:?} {:.150}", plan.phase, plan.fault.kind, plan.label));
     }
     let wrong = results.iter().filter(|(_, f)| matches!(f, Found::Wrong(_))).count();
     assert_eq!(wrong, 0, "{wrong} cells of {} do not hold: said above", results.len());
@@ -90,11 +97,13 @@ fn control(cell: &Cell, code: i32) {
 }
 
 /// Every call once for each phase in which it is made, broken in every way.
-fn plans(good: &[Call], back: &[Call]) -> Vec<Plan> {
+/// With every call and when it is made.
+fn plans(good: &[Call], back: &[Call]) -> (Vec<Plan>, Vec<(Phase, String)>) {
     let only = std::env::var(ONLY).unwrap_or_default();
     let all = std::env::var(EXTENT).is_ok_and(|extent| extent == "all");
     let mut seen = BTreeSet::new();
     let mut plans = Vec::new();
+    let mut all_calls = Vec::new();
     let stops = |c: &Call| c.label.contains(" stop -t ");
     let mut of = |calls: &[Call], from: Phase, wanted: &[Phase]| {
         let mut phase = from;
@@ -105,6 +114,9 @@ fn plans(good: &[Call], back: &[Call]) -> Vec<Plan> {
                 phase = Phase::Back;
             } else if phase == Phase::Changed && call.label.contains("rm -rf /tmp/ffx_") {
                 phase = Phase::After;
+            }
+            if wanted.contains(&phase) {
+                all_calls.push((phase, call.label.clone()));
             }
             if wanted.contains(&phase) && call.label.contains(&only) && seen.insert((phase, call.key.clone()))
             {
@@ -122,7 +134,7 @@ fn plans(good: &[Call], back: &[Call]) -> Vec<Plan> {
     of(back, Phase::Before, &[Phase::Back]);
     // What is done while the stand is changed is tried first.
     plans.sort_by_key(|plan| plan.phase == Phase::Before);
-    plans
+    (plans, all_calls)
 }
 
 /// How often each outcome came, by the way of breaking.
@@ -136,6 +148,8 @@ fn table(results: &[(&Plan, Found)]) -> String {
             Found::Holds(code) => code.to_string(),
             Found::NotReached => "not reached".into(),
             Found::NotSeen => "not seen".into(),
+            Found::Same => "true".into(),
+            Found::Named => "named".into(),
             Found::Believed => "believed".into(),
             Found::OffTape(code) => format!("{code} off tape"),
             Found::Wrong(_) => "WRONG".into(),

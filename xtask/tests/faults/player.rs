@@ -4,7 +4,8 @@
 //! the checkout, because its answers are files. A call may be broken in either.
 #![allow(clippy::disallowed_methods)] // the stand-in of what the program's own exec starts
 
-use super::tape::{Answer, Kind, SETUP, Tape, Turn, lie};
+use super::broken::{is_true, printed, refused, rows};
+use super::tape::{Answer, Kind, SETUP, Tape, Turn};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -41,6 +42,12 @@ fn real(tape: &Tape, program: &str, args: &[String]) -> Command {
     let mut command = Command::new(program);
     command.args(args).env("PATH", &tape.setup.path);
     command
+}
+
+/// The real docker, its three streams in our hands.
+fn start(tape: &Tape, args: &[String]) -> Child {
+    let mut command = real(tape, &tape.setup.docker, args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Words that say that a call changes something.
@@ -86,8 +93,15 @@ fn git(tape: &Tape, args: &[String]) -> i32 {
         None => give(&run()),
         Some(Kind::Lie) if act => 0,
         // What is broken did nothing, but for an answer that needs the real one.
-        Some(kind @ (Kind::Lie | Kind::Half)) => broken(kind, &run()),
-        Some(kind) => broken(kind, &Answer::default()),
+        Some(kind @ (Kind::Exit1 | Kind::Killed | Kind::Hangs)) => broken(kind, &Answer::default()),
+        Some(kind @ (Kind::Empty | Kind::Garbage)) if act => broken(kind, &Answer::default()),
+        Some(kind) => {
+            let truth = run();
+            if !act && is_true(kind, &truth, false) {
+                tape.was_true(&key, &label);
+            }
+            broken(kind, &truth)
+        }
     }
 }
 
@@ -113,12 +127,7 @@ fn docker(tape: &Tape, args: &[String]) -> i32 {
     if tape.setup.faults.iter().any(|f| label.contains(&f.key)) {
         return broken(Kind::Exit1, &Answer::default());
     }
-    let mut child = real(tape, &tape.setup.docker, args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = start(tape, args);
     let mut stdin = child.stdin.take().unwrap();
     std::thread::spawn(move || stdin.write_all(&input));
     let done = child.wait_with_output().unwrap();
@@ -139,8 +148,6 @@ fn hang() -> ! {
     }
 }
 
-const GARBAGE: &str = "\u{1}%$ {]garbage\u{7f}; 12 ::\n";
-
 /// A whole call, broken.
 fn broken(kind: Kind, answer: &Answer) -> i32 {
     match kind {
@@ -150,14 +157,8 @@ fn broken(kind: Kind, answer: &Answer) -> i32 {
         }
         Kind::Killed => std::process::abort(),
         Kind::Hangs => hang(),
-        Kind::Empty => {}
-        Kind::Garbage => drop(std::io::stdout().write_all(GARBAGE.as_bytes())),
-        Kind::Half => drop(std::io::stdout().write_all(&answer.out[..answer.out.len() / 2])),
-        Kind::Lie => {
-            let told = match std::str::from_utf8(&answer.out) {
-                Ok(text) => lie(text).into_bytes(),
-                Err(_) => answer.out.iter().rev().copied().collect(),
-            };
+        Kind::Empty | Kind::Garbage | Kind::Half | Kind::Lie => {
+            let told = printed(kind, &answer.out).unwrap_or_default();
             drop(std::io::stdout().write_all(&told));
         }
     }
@@ -218,30 +219,19 @@ fn session(tape: &Tape, args: &[String]) -> i32 {
     }
 }
 
-/// A question that is answered with an error.
-fn refused(where_to: &str) -> Answer {
-    let out = if where_to.starts_with("psql") {
-        "{{MARK}}-state true 58000\n{{MARK}}-why broken on purpose\n{{MARK}}\n".into()
-    } else {
-        "\n{{MARK}} 1\n{{MARK}}\n".to_string()
-    };
-    Answer { out: out.into_bytes(), err: b"ERROR:  broken on purpose\n\n{{MARK}}\n".to_vec(), exit: 0 }
-}
-
 /// An answer of a session, broken; with an exit code where the session ends by it.
 fn said_wrong(kind: Kind, answer: &Answer, where_to: &str, mark: &str) -> Option<i32> {
     let text = String::from_utf8_lossy(&answer.out).into_owned();
-    // Where the answer ends and the words about it begin.
-    let end = text.find("{{MARK}}").unwrap_or(text.len());
-    let (rows, rest) = text.split_at(end);
-    let with = |rows: String| Answer { out: (rows + rest).into_bytes(), ..answer.clone() };
+    let (rows, rest) = rows(&text);
     match kind {
         Kind::Exit1 => say(&refused(where_to), mark),
         Kind::Killed => std::process::abort(),
         Kind::Hangs => hang(),
-        Kind::Empty => say(&with(String::new()), mark),
-        Kind::Garbage => say(&with(GARBAGE.into()), mark),
-        Kind::Lie => say(&with(lie(rows)), mark),
+        Kind::Empty | Kind::Garbage | Kind::Lie => {
+            let mut out = printed(kind, rows.as_bytes()).unwrap_or_default();
+            out.extend_from_slice(rest.as_bytes());
+            say(&Answer { out, ..answer.clone() }, mark);
+        }
         Kind::Half => {
             let half = text.chars().take(text.chars().count() / 2).collect::<String>();
             say(&Answer { out: half.into_bytes(), ..Answer::default() }, mark);
@@ -267,12 +257,7 @@ struct Talk {
 
 impl Talk {
     fn start(tape: &Tape, args: &[String]) -> Talk {
-        let mut child = real(tape, &tape.setup.docker, args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = start(tape, args);
         let out = BufReader::new(child.stdout.take().unwrap());
         let mut from = child.stderr.take().unwrap();
         let err = Arc::new(Mutex::new(Vec::new()));

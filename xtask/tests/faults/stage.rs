@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub const RID: &str = "rel_fault_cell";
 
 /// The longest that one call may take in a cell.
-const LONGEST_MS: &str = "3000";
+pub const LONGEST: Duration = Duration::from_secs(3);
 
 /// Names a directory in which recordings are kept, and found by the next run.
 const KEPT: &str = "XTASK_FAULTS_KEPT";
@@ -61,7 +61,10 @@ impl Stage {
         for (key, value) in SETTINGS {
             stand.set(key, value);
         }
-        stand.set("FF_SMOKE_TIMEOUT_S", "20");
+        // Real containers on a busy machine.
+        stand.set("FF_SMOKE_TIMEOUT_S", "300");
+        stand.set("FF_DEPLOY_TIMEOUT_S", "300");
+        stand.set("FF_SMOKE_SETTLE_S", "30");
         stand.run(&["release", "--yes", "--rid", "rel_fault_base"]).expect(0);
         let mut answers = BTreeMap::new();
         for path in [
@@ -97,8 +100,8 @@ impl Stage {
 
     /// This binary under the names that it plays.
     fn link(&self) {
-        for program in ["docker", "git", "pwsh"] {
-            let link = self.bin.join(program);
+        let played = ["docker", "git", "pwsh"].map(|program| self.bin.join(program));
+        for link in played.into_iter().chain([self.place.join("xtask")]) {
             let _ = std::fs::remove_file(&link);
             std::os::unix::fs::symlink(std::env::current_exe().unwrap(), link).unwrap();
         }
@@ -176,7 +179,7 @@ impl Stage {
         let setup = Setup { dir: here, port: lane.port, faults: faults.to_vec(), ..self.setup(&state) };
         let at = self.write(&setup, &state);
         *lane.log.lock().unwrap() = bad.then(|| state.join("log.jsonl"));
-        let mut command = process::program(crate::support::stand::XTASK, &["--repo"]);
+        let mut command = process::program(&self.place.join("xtask").display().to_string(), &["--repo"]);
         command.arg(&repo).args(["release", "--yes", "--rid", RID]).current_dir("/");
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
@@ -185,7 +188,6 @@ impl Stage {
             }
         }
         command.envs(SETTINGS).env("PATH", &self.bin).env(SETUP, &at).env("TMPDIR", dir.join("tmp"));
-        command.env("XTASK_LONGEST_CALL_MS", LONGEST_MS);
         let start = Instant::now();
         let mut outcome = process::start(command, "xtask release", None, Duration::from_secs(120)).wait();
         let run = repo.join(crate::support::stand::EVIDENCE).join(RID);

@@ -2,6 +2,7 @@
 //! are looked up by what is asked and by how far the world is: an act (a call
 //! that changes something) moves it on. Starts no program.
 
+use super::broken::is_true;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -67,6 +68,8 @@ pub struct Call {
     pub unknown: bool,
     /// The world stood still after a lie, and this answer shows it.
     pub stale: bool,
+    /// The broken answer is the true one.
+    pub same: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -178,9 +181,17 @@ impl Tape {
         self.locked(|state| {
             let (nth, fault) = self.count(state, key);
             let (key, label) = (key.into(), label.into());
-            self.log(&Call { key, nth, label, act, fault, unknown: false, stale: false });
+            self.log(&Call { key, nth, label, act, fault, unknown: false, stale: false, same: false });
             fault
         })
+    }
+
+    /// Adds to the log that the broken answer of a call which passed through was the true one.
+    pub fn was_true(&self, key: &str, label: &str) {
+        let (key, label) = (key.into(), label.into());
+        let call =
+            Call { key, nth: 0, label, act: false, fault: None, unknown: false, stale: false, same: true };
+        self.locked(|_| self.log(&call));
     }
 
     /// Writes an answer down.
@@ -254,6 +265,12 @@ impl Tape {
                 }
                 (seq, _) => seq,
             };
+            let same = match (fault, seq) {
+                (Some(kind), Some(seq)) if !act => {
+                    is_true(kind, &self.read(seq, &state.id), is_session(label))
+                }
+                _ => false,
+            };
             self.log(&Call {
                 key: key.into(),
                 nth,
@@ -262,6 +279,7 @@ impl Tape {
                 fault,
                 unknown: seq.is_none(),
                 stale,
+                same,
             });
             let Some(seq) = seq else { return Turn::Unknown };
             let lie = fault == Some(Kind::Lie) && act;
@@ -292,37 +310,15 @@ impl Tape {
     }
 }
 
+fn is_session(label: &str) -> bool {
+    label.starts_with("psql ") || label.starts_with("sh ")
+}
+
 /// The part of the world that a call is about: what is done in one moves no other on.
 fn part(label: &str) -> char {
     match label {
         l if l.starts_with("psql ") || l.contains("PGAPPNAME") => 'd',
         l if l.starts_with("sh ") => 's',
         _ => 'c',
-    }
-}
-
-/// A well-formed answer that is not true: words that say the state are turned round, else the last
-/// number or hexadecimal digit is another one.
-pub fn lie(text: &str) -> String {
-    const TURNED: [(&str, &str); 8] = [
-        ("\"running\"", "\"exited\""),
-        ("true", "false"),
-        ("\nt\n", "\nf\n"),
-        ("t\n", "f\n"),
-        ("f\n", "t\n"),
-        ("sha256:", "sha256:0"),
-        ("ok", "no"),
-        ("PONG", "GNOP"),
-    ];
-    if let Some((from, to)) = TURNED.iter().find(|(from, _)| text.contains(from)) {
-        return text.replacen(from, to, usize::MAX);
-    }
-    let at = text.rfind(|c: char| c.is_ascii_digit());
-    match at {
-        Some(at) => {
-            let digit = (text.as_bytes()[at] - b'0' + 1) % 10;
-            format!("{}{digit}{}", &text[..at], &text[at + 1..])
-        }
-        None => format!("{}x\n", text.trim_end()),
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Context, Fault, Lane, Result, anyhow};
 use crate::evidence::records::*;
 use crate::pipeline::lock::Lock;
 use crate::pipeline::{StepFailure, StepResult, step};
+use crate::stand::postgres;
 use crate::stand::shell::Shell;
 use crate::steps::{change, deploy, migrate};
 use serde_json::json;
@@ -58,11 +59,29 @@ pub(super) fn sum_clone(flow: &Flow<'_>, cancel: &Arc<AtomicBool>) {
         let tables = sums.len();
         Ok((sums, json!({ "tables": tables })))
     });
-    if let Ok(sums) = summed
-        && let Ok(mut place) = flow.clone_sums.lock()
-    {
+    let Ok(sums) = summed else {
+        // Cut off between opening and closing it, perhaps: it must not stay open to others.
+        if let Err(error) = shut(flow, &fence.clone) {
+            let what = format!("{} may accept connections: {error:#}", fence.clone);
+            flow.start.events.warn("clone", what);
+        }
+        return;
+    };
+    if let Ok(mut place) = flow.clone_sums.lock() {
         *place = Some((sums, clock::ms_since(begun)));
     }
+}
+
+/// Closes the clone if it is open, and ends who is in it.
+fn shut(flow: &Flow<'_>, clone: &str) -> Result<()> {
+    let stand = flow.start.stand.with(&flow.start.stand.exec.shielded());
+    let ctx = ctx(flow, &stand);
+    let mut admin = ctx.pg("change")?.session("postgres", &ctx.app("shut-clone"))?;
+    if postgres::database(&mut admin, clone)?.is_some_and(|row| row.open) {
+        postgres::allow_connections(&mut admin, clone, false)?;
+        postgres::end_sessions(&mut admin, clone, Duration::from_secs(30))?;
+    }
+    Ok(())
 }
 
 pub(super) fn migrate_and_deploy(

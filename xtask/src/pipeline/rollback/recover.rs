@@ -88,7 +88,7 @@ fn end_dead(ctx: &Ctx<'_>, pg: &Pg, admin: &mut Psql) -> Result<u64> {
     let mut ended = 0;
     let until = Instant::now() + Duration::from_secs(30);
     loop {
-        let left: u64 = admin.value(&dead)?.and_then(|n| n.parse().ok()).unwrap_or(0);
+        let left = admin.number(&dead)?;
         ended += left;
         if left == 0 {
             break;

@@ -1,0 +1,137 @@
+//! The cells of a release that passes although a call in it was broken: each
+//! call by its name, each with the reason. What is not here is a failure of
+//! the matrix, and so is an entry that no call fits.
+
+use crate::judge::Phase;
+use crate::tape::Kind;
+
+/// An exception.
+pub struct Named {
+    pub when: Phase,
+    /// How the name of the call begins (see [`name`]).
+    pub call: &'static str,
+    /// The ways of breaking.
+    pub ways: &'static [Kind],
+    pub why: &'static str,
+}
+
+const SOFT: &[Kind] = &[Empty, Garbage, Lie, Half];
+const ALL: &[Kind] = &[Exit1, Killed, Hangs, Empty, Garbage, Lie, Half];
+const UNREAD: &[Kind] = &[Empty, Garbage, Half];
+
+const fn named(when: Phase, call: &'static str, ways: &'static [Kind], why: &'static str) -> Named {
+    Named { when, call, ways, why }
+}
+
+use Kind::{Empty, Exit1, Garbage, Half, Hangs, Killed, Lie};
+use Phase::{Before, Changed};
+
+const VERSION: &str = "a version for the records; the summary says when it is not known";
+const COURTESY: &str = "tells the one who waits how far this is; the lock holds without it";
+const BY_EXIT: &str = "its exit code is the answer, and that is the true one";
+const AGAIN: &str = "asked again until the server answers";
+const WORDS: &str = "it was done and only its words are lost; nobody reads them, the world is looked at";
+const SUMS: &str =
+    "the sums of the clone: without them a rollback tells less; the clone is closed in a session of its own";
+const PROOF: &str =
+    "the proof restores what was written, which a recording cannot; real_engine breaks archives";
+
+#[rustfmt::skip] // a table
+pub const NAMED: &[Named] = &[
+    // Before the stop.
+    named(Before, "git --version", ALL, VERSION),
+    named(Before, "docker compose version", ALL, VERSION),
+    named(Before, "psql foxproflow | SELECT current_setting('server_version')", &[Garbage, Lie], VERSION),
+    named(Before, "docker info", &[Lie], "another version or directory, well-formed: nothing else tells of them"),
+    named(Before, "docker compose config --format json", &[Lie], "another definition, well-formed: nothing else tells of it"),
+    named(Before, "docker compose config --hash", &[Lie], "for a warning only"),
+    named(Before, "docker image inspect --format {{.Id}} foxproflow-demo-base:1", ALL, "the base image's id for the plan; it is not released"),
+    named(Before, "git log --format=%s", SOFT, "subjects name tasks for the charter; no gate is judged by them"),
+    named(Before, "git rev-parse --abbrev-ref HEAD", &[Lie, Half], "another name of a branch is a name of a branch; a label in the records"),
+    named(Before, "git status -sb", &[Lie, Half], "lines for the log; dirt is what `status --porcelain` tells"),
+    named(Before, "git cat-file -e", &[Exit1, Garbage, Lie], "git's own word for a commit that is not here is exit 1; what it prints is not read"),
+    named(Before, "git diff --name-only", &[Empty], "that nothing changed is an answer of a git that works, too"),
+    named(Before, "git ls-tree", &[Lie], "another name of a file that nothing asks for; those that are asked for are read"),
+    named(Before, "docker exec pg_isready", ALL, AGAIN),
+    named(Before, "psql postgres | SELECT 1", ALL, AGAIN),
+    named(Before, "psql postgres | SET application_name = 'ffxlock", ALL, COURTESY),
+    named(Before, "docker exec sh -c df -Pk", ALL, "free space for the records; R0 asks again, and fails when it gets no answer"),
+    named(Before, "docker exec sh -c exec $(command -v python3", ALL, "the baseline, which is never a refusal, and which tasks were active"),
+    named(Before, "psql foxproflow | SELECT pg_database_size(current_database())", &[Lie], "another size, well-formed; R0 looks at the free space itself"),
+    named(Before, "psql foxproflow | SELECT count(*) FROM pg_class", &[Lie], "another number of tables, for the expected downtime"),
+    named(Before, "psql foxproflow | SELECT pg_database_size('foxproflow') * 13", &[Lie], "another size, well-formed; for what the plan says"),
+    named(Before, "psql postgres | SELECT pg_database_size('foxproflow') * 13", &[Lie], "another size, well-formed"),
+    named(Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT datname AS name", &[Lie], "for what the plan says will be dropped"),
+    named(Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT format('%I.%I', schemaname, sequencename)", &[Lie], "sequences of the copy may be ahead of it"),
+    named(Before, "docker exec pg_dumpall", &[Lie], "other roles, well-formed; nothing is restored from them by this program"),
+    named(Before, "docker exec pg_dump -U foxproflow -d foxproflow -Fc", &[Garbage, Lie, Half], PROOF),
+    named(Before, "docker exec pg_restore -C", &[Lie], "another property, well-formed; verify suites and the smoke look at what they need"),
+    named(Before, "docker exec pg_restore -l", &[Garbage, Lie, Half], PROOF),
+    named(Before, "docker exec pg_restore -U", UNREAD, WORDS),
+    named(Before, "docker exec sh -c umask 077; cat >", UNREAD, WORDS),
+    named(Before, "docker exec rm -f", SOFT, "a copy in the container's /tmp stays behind; the next restart of it removes it"),
+    named(Before, "docker compose build", UNREAD, WORDS),
+    named(Before, "psql postgres | CHECKPOINT", ALL, "makes the clone quicker; nothing depends on it"),
+    // While the stand is changed.
+    named(Changed, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
+    named(Changed, "docker logs", ALL, "a portrait for the evidence"),
+    named(Changed, "psql foxproflow__pre_{{ID}} |", ALL, SUMS),
+    named(Changed, "psql postgres | ALTER DATABASE \"foxproflow__pre_{{ID}}\" WITH ALLOW_CONNECTIONS", ALL, SUMS),
+    named(Changed, "psql postgres | SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'foxproflow__pre_{{ID}}'", ALL, SUMS),
+    named(Changed, "psql postgres | SELECT 1", ALL, SUMS),
+    named(Changed, "docker compose up -d", UNREAD, WORDS),
+    named(Changed, "docker compose stop", UNREAD, WORDS),
+    named(Changed, "sh |", SOFT, BY_EXIT),
+];
+
+/// The entry for a cell.
+pub fn find(when: Phase, label: &str, way: Kind) -> Option<&'static Named> {
+    let name = name(label);
+    NAMED.iter().find(|n| n.when == when && n.ways.contains(&way) && name.starts_with(n.call))
+}
+
+/// Entries that fit none of these calls.
+pub fn idle<'a>(calls: impl Iterator<Item = (Phase, &'a str)> + Clone) -> Vec<String> {
+    let fits =
+        |n: &&Named| calls.clone().any(|(when, label)| when == n.when && name(label).starts_with(n.call));
+    NAMED.iter().filter(|n| !fits(n)).map(|n| format!("{:?} {}", n.when, n.call)).collect()
+}
+
+/// What a call is, without what differs from stand to stand: the program, its sub command and what it is
+/// asked; a container's id and how the password comes are left out.
+pub fn name(label: &str) -> String {
+    let mut words: Vec<&str> = label.split_whitespace().collect();
+    let is_id = |w: &str| w.len() == 64 && w.bytes().all(|b| b.is_ascii_hexdigit());
+    match words[..] {
+        ["docker", "exec", ..] => {
+            let at = words.iter().position(|w| is_id(w)).unwrap_or(0);
+            words.drain(2..=at);
+        }
+        ["docker", "compose", ..] => {
+            // The sub command comes after the last compose file, whose name may have blanks.
+            let file = |w: &&str| w.ends_with(".yml") || w.ends_with(".json");
+            let at = words.iter().rposition(file).unwrap_or(1);
+            words.drain(2..=at);
+        }
+        ["sh", ..] => {
+            words.remove(1);
+        }
+        _ => {}
+    }
+    let text = words.join(" ");
+    text.replace(r#"sh -c PGPASSWORD="${PGPASSWORD-${POSTGRES_PASSWORD-}}" exec "$@" sh "#, "")
+}
+
+/// The entries as the document has them.
+pub fn table() -> String {
+    let mut text = String::from("| when | call | ways | why the release may pass |\n|---|---|---|---|\n");
+    for n in NAMED {
+        let ways = if n.ways.len() == ALL.len() {
+            "all".to_string()
+        } else {
+            n.ways.iter().map(|way| format!("{way:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
+        };
+        text.push_str(&format!("| {:?} | `{}` | {ways} | {} |\n", n.when, n.call.replace('|', "\\|"), n.why));
+    }
+    text
+}
