@@ -72,6 +72,7 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker exec rm -f", SOFT, "a copy in the container's /tmp stays behind; the next restart of it removes it"),
     named(Before, "docker compose build", UNREAD, WORDS),
     named(Before, "psql postgres | CHECKPOINT", ALL, "makes the clone quicker; nothing depends on it"),
+    named(Before, "docker tag", UNREAD, WORDS),
     // While the stand is changed.
     named(Changed, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
     named(Changed, "docker logs", ALL, "a portrait for the evidence"),
