@@ -41,12 +41,13 @@ pub fn into_file(ctx: &Ctx<'_>, dump: &Dump<'_>, path: &Path) -> Result<Written>
         let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         change(&mut state);
         match state.done {
-            Some(done) => {
+            // Sizes that nobody has counted yet are no estimate.
+            Some(done) if total > 0 => {
                 let what = format!("dumping {}", dump.database);
                 let far = Far { written: Some(state.written), ..Far::about(done, total) };
                 ctx.progress(dump.step, &what, far);
             }
-            None => {
+            _ => {
                 let size = crate::fsx::human_bytes(dump.bytes);
                 let what = format!("writing the dump of {} ({size} in the database)", dump.database);
                 ctx.progress(dump.step, &what, Far { done: state.written, ..Far::default() });

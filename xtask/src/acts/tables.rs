@@ -2,7 +2,7 @@
 //! are made of.
 
 use crate::error::Result;
-use crate::stand::psql::Psql;
+use crate::stand::psql::{Psql, QUESTION};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -49,9 +49,20 @@ pub fn all(psql: &mut Psql) -> Result<Vec<Table>> {
     psql.rows(&format!("{ALL} ORDER BY 4 DESC, 1"), LIMIT)
 }
 
-/// The same in the order in which pg_dump writes their rows: by schema and name.
+/// The same in the order in which pg_dump writes their rows, by schema and name, with the sizes that the
+/// catalog remembers: to ask for the real ones would wait for every table that somebody has locked, which
+/// is for pg_dump to do, with its own patience.
 pub fn as_dumped(psql: &mut Psql) -> Result<Vec<Table>> {
-    psql.rows(&format!("{ALL} ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""), LIMIT)
+    psql.rows(
+        "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid::bigint AS oid, \
+         c.relfilenode::bigint AS filenode, (c.relpages + coalesce(t.relpages, 0))::bigint \
+           * current_setting('block_size')::int AS bytes, 0 AS blocks, c.reltuples::bigint AS rows \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN pg_class t ON t.oid = c.reltoastrelid \
+         WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' \
+         AND n.nspname !~ '^pg_' ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"",
+        QUESTION,
+    )
 }
 
 /// Where the large objects are: a table as every other.
