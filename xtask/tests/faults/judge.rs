@@ -86,7 +86,7 @@ pub fn judge(stage: &Stage, phase: Phase, label: &str, fault: &Fault, cell: &Cel
     if cell.took > Duration::from_secs(90) {
         wrong.push(format!("took {} s", cell.took.as_secs()));
     }
-    if poll(Duration::from_secs(4), || living(&cell.setup).is_empty().then_some(())).is_none() {
+    if poll(Duration::from_secs(30), || living(&cell.setup).is_empty().then_some(())).is_none() {
         wrong.push(format!("processes live on: {:?}", living(&cell.setup)));
     }
     match () {
