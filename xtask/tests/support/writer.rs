@@ -45,8 +45,9 @@ impl Writer {
             std::thread::spawn(move || {
                 let mut number = 0;
                 while !stop.load(Ordering::SeqCst) {
-                    // Comes back as soon as it is thrown out, as an application does.
+                    // Comes back when it is thrown out, as an application does.
                     let _ = session(&args, &tag, &mut number, &stop, &sessions);
+                    std::thread::sleep(Duration::from_millis(100));
                 }
             })
         };
@@ -137,8 +138,8 @@ fn session(
                     mine.beats.insert((seen, at.into()));
                 }
             }
-            // Some hundred rows a second are witnesses enough.
-            std::thread::sleep(Duration::from_millis(3));
+            // Some thirty rows a second are witnesses enough, and leave the processors to the rest.
+            std::thread::sleep(Duration::from_millis(25));
         }
         writeln!(input, "\\q").ok()
     };
