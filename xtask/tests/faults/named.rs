@@ -55,6 +55,8 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker exec pg_isready", ALL, AGAIN),
     named(Before, "psql postgres | SELECT 1", ALL, AGAIN),
     named(Before, "psql postgres | SET application_name = 'ffxlock", ALL, COURTESY),
+    named(Before, "psql postgres | SELECT '{\"rid\"", ALL, COURTESY),
+    named(Before, "psql postgres | SELECT row_to_json(q) FROM ( SELECT a.query", ALL, "asked to refuse early and in better words; the lock is taken later, or not"),
     named(Before, "docker exec sh -c df -Pk", ALL, "free space for the records; R0 asks again, and fails when it gets no answer"),
     named(Before, "docker exec sh -c exec $(command -v python3", ALL, "the baseline, which is never a refusal, and which tasks were active"),
     named(Before, "psql foxproflow | SELECT pg_database_size(current_database())", &[Lie], "another size, well-formed; R0 looks at the free space itself"),

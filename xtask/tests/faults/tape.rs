@@ -138,7 +138,10 @@ impl Tape {
     /// The key of a call, and its label: what is asked, with run-specific words as marks.
     pub fn key(&self, question: &str) -> (String, String) {
         let timeouts = Regex::new(r#"\\*"timeout\\*":[0-9.]+"#).unwrap();
+        // Who holds the lock, as its session tells it.
+        let holder = Regex::new(r#""pid":[0-9]+,"since":"[^"]*""#).unwrap();
         let label = timeouts.replace_all(&self.fold(question), "\"timeout\":N").replace('\n', " ");
+        let label = holder.replace_all(&label, "\"pid\":N,\"since\":T").into_owned();
         (sha256(label.as_bytes())[..16].to_string(), label)
     }
 
