@@ -4,7 +4,7 @@
 use super::sums::Sums;
 use super::tables::{self, Table};
 use super::{Ctx, dump, fence};
-use crate::error::{Context, Result, bail};
+use crate::error::{Context, Result};
 use crate::event::Far;
 use crate::evidence::records::SetAside;
 use crate::fsx;
@@ -58,10 +58,7 @@ pub fn count(
         };
         let sql = group.iter().map(one).collect::<Vec<_>>().join("\nUNION ALL\n");
         let rows: Vec<Count> = psql.rows(&sql, LIMIT)?;
-        let asked: BTreeSet<&str> = group.iter().map(|t| t.name.as_str()).collect();
-        if asked != rows.iter().map(|c| c.name.as_str()).collect() {
-            bail!("counts came for other tables than were asked for");
-        }
+        tables::answered(&group, rows.iter().map(|c| c.name.as_str()), "counts")?;
         counts.extend(rows.into_iter().map(|c| (c.name.clone(), c)));
         done += group.iter().map(|t| t.bytes).sum::<u64>();
         ctx.progress(step, "counting what was set aside", Far::of(done, total));

@@ -2,11 +2,11 @@
 //! text. Equal lines mean equal content, whatever the order of rows.
 
 use super::tables::{self, Table};
-use crate::error::{Context, Result, anyhow, bail};
+use crate::error::{Context, Result, anyhow};
 use crate::stand::postgres::Pg;
 use crate::stand::psql::{Psql, literal};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -123,10 +123,7 @@ impl Taken<'_> {
                     reader.renew()?;
                 }
                 let lines: Vec<Line> = reader.psql.rows(&statement(&work), LIMIT)?;
-                let asked: BTreeSet<&str> = work.tables.iter().map(|t| t.name.as_str()).collect();
-                if asked != lines.iter().map(|l| l.name.as_str()).collect() {
-                    bail!("sums came for other tables than were asked for");
-                }
+                tables::answered(&work.tables, lines.iter().map(|l| l.name.as_str()), "sums")?;
                 self.add(lines, work.bytes)?;
             }
         };

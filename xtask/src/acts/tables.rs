@@ -1,9 +1,10 @@
 //! The tables of a database, with their sizes: what sums, counts and estimates
 //! are made of.
 
-use crate::error::Result;
+use crate::error::{Result, bail};
 use crate::stand::psql::{Psql, QUESTION};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Sizes of a hundred thousand tables: each is a look at its files.
@@ -30,39 +31,49 @@ pub struct Table {
 }
 
 /// Every ordinary table and partition outside the system schemas, also unlogged ones; members of
-/// an extension only where the extension says that they hold configuration. The largest come first.
-/// Reading by pages came with 14.
-const ALL: &str = "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid::bigint AS oid, \
-     c.relfilenode::bigint AS filenode, coalesce(pg_table_size(c.oid), 0) AS bytes, \
-     CASE WHEN a.amname = 'heap' AND current_setting('server_version_num')::int >= 140000 \
-       THEN coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int ELSE 0 END AS blocks, \
-     c.reltuples::bigint AS rows \
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am a ON a.oid = c.relam \
-     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' \
+/// an extension only where the extension says that they hold configuration.
+const WHERE: &str = "WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' \
      AND n.nspname !~ '^pg_' \
      AND NOT EXISTS (SELECT 1 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_extension'::regclass \
        AND d.deptype = 'e' AND NOT coalesce(c.oid = ANY (e.extconfig), false))";
 
-/// Reads them.
+/// Reads them, the largest first. Reading by pages came with 14.
 pub fn all(psql: &mut Psql) -> Result<Vec<Table>> {
-    psql.rows(&format!("{ALL} ORDER BY 4 DESC, 1"), LIMIT)
+    let sql = format!(
+        "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid::bigint AS oid, \
+         c.relfilenode::bigint AS filenode, coalesce(pg_table_size(c.oid), 0) AS bytes, \
+         CASE WHEN a.amname = 'heap' AND current_setting('server_version_num')::int >= 140000 \
+           THEN coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int ELSE 0 END AS blocks, \
+         c.reltuples::bigint AS rows \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am a ON a.oid = c.relam \
+         {WHERE} ORDER BY 4 DESC, 1"
+    );
+    psql.rows(&sql, LIMIT)
 }
 
 /// The same in the order in which pg_dump writes their rows, by schema and name, with the sizes that the
 /// catalog remembers: to ask for the real ones would wait for every table that somebody has locked, which
 /// is for pg_dump to do, with its own patience.
 pub fn as_dumped(psql: &mut Psql) -> Result<Vec<Table>> {
-    psql.rows(
+    let sql = format!(
         "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid::bigint AS oid, \
          c.relfilenode::bigint AS filenode, (c.relpages + coalesce(t.relpages, 0))::bigint \
            * current_setting('block_size')::int AS bytes, 0 AS blocks, c.reltuples::bigint AS rows \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN pg_class t ON t.oid = c.reltoastrelid \
-         WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' \
-         AND n.nspname !~ '^pg_' ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"",
-        QUESTION,
-    )
+         {WHERE} ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+    );
+    psql.rows(&sql, QUESTION)
+}
+
+/// Fails unless what was answered is about these tables, each of them.
+pub fn answered<'a>(asked: &[Table], names: impl Iterator<Item = &'a str>, what: &str) -> Result<()> {
+    let asked: BTreeSet<&str> = asked.iter().map(|t| t.name.as_str()).collect();
+    if asked != names.collect() {
+        bail!("{what} came for other tables than were asked for");
+    }
+    Ok(())
 }
 
 /// Where the large objects are: a table as every other.
