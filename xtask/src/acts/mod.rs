@@ -108,6 +108,11 @@ pub fn app_prefix(id: &str) -> String {
     format!("ffx:{id}")
 }
 
+/// The application_name of a run's session that stops, fences and clones.
+pub fn admin_app(id: &str) -> String {
+    format!("ffxadmin:{id}")
+}
+
 /// The short id of a run: its time and four characters that tell two runs of one second apart.
 pub fn short_id(rid: &str, stamp: &str) -> String {
     format!("{}_{}", stamp.replace('-', "t"), &crate::fsx::sha256(rid.as_bytes())[..4])

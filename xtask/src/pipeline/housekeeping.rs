@@ -2,7 +2,7 @@
 //! the previous images and the last known good stay; everything else that the
 //! tool made on the stand goes.
 
-use crate::acts::{Ctx, aside, code, elsewhere, freeze};
+use crate::acts::{Ctx, admin_app, aside, code, elsewhere, freeze};
 use crate::error::Result;
 use crate::evidence::DIGEST;
 use crate::lkg::{Store, Target};
@@ -52,7 +52,7 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
     // Also what a client that was killed has left at work in the server.
     pg.end_backends(&mut admin, &ctx.app(""))?;
-    pg.end_backends(&mut admin, &format!("ffxadmin:{}", ctx.id))?;
+    pg.end_backends(&mut admin, &admin_app(ctx.id))?;
     let mut gone = Vec::new();
     let mut clones = Vec::new();
     for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {

@@ -6,7 +6,7 @@ mod again;
 mod prove;
 
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, aside, cluster, code, env, fence, freeze, properties, restore, swap};
+use crate::acts::{Ctx, admin_app, aside, cluster, code, env, fence, freeze, properties, restore, swap};
 use crate::clock;
 use crate::error::{Fault, Lane, Result, fault_of, some};
 use crate::evidence::Reached;
@@ -105,7 +105,7 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     let mut admin = pg.session("postgres", &ctx.app("undo"))?;
     ctx.act("rollback", "open database", json!({ "database": target.database }), || {
         // A clone that is still being copied would come back after it was dropped.
-        pg.end_backends(&mut admin, &format!("ffxadmin:{}", target.id))?;
+        pg.end_backends(&mut admin, &admin_app(&target.id))?;
         fence::unfence(&mut admin, &target.database)?;
         postgres::drop_database(&mut admin, &target.clone, Duration::from_secs(600))?;
         Ok(((), json!({})))

@@ -3,7 +3,7 @@
 
 use super::{Flow, ctx, with_lock};
 use crate::acts::smoke::{self, Patience};
-use crate::acts::{Ctx, restore};
+use crate::acts::{Ctx, admin_app, restore};
 use crate::clock;
 use crate::error::{Context, Fault, Lane, Result, anyhow};
 use crate::evidence::records::*;
@@ -33,7 +33,7 @@ pub(super) fn stop_and_clone(flow: &mut Flow<'_>, active: Vec<String>) -> Result
     let target = flow.target.as_ref().context("no target was decided")?;
     let pg = ctx.pg("change")?;
     // Opened before the stop: it costs no downtime.
-    let mut admin = pg.session("postgres", &format!("ffxadmin:{}", flow.id))?;
+    let mut admin = pg.session("postgres", &admin_app(&flow.id))?;
     // The clone begins with a checkpoint: what it would have to write is written before the stop.
     // Not everybody may ask for one, and nothing depends on it.
     let _ = admin.ask("CHECKPOINT", Duration::from_secs(600));

@@ -2,7 +2,7 @@
 //! the middle of it is no reason to leave the stand half way.
 
 use super::Given;
-use crate::acts::{Ctx, app_prefix, wake};
+use crate::acts::{Ctx, admin_app, app_prefix, wake};
 use crate::error::{Exit, Result, fault_of};
 
 /// Does `work`, and once more when it was cut short. Every part of it asks the world before it acts.
@@ -31,7 +31,7 @@ fn end_own(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<()> {
     let mut admin = pg.session("postgres", &ctx.app("again"))?;
     for id in [ctx.id, &given.target.id] {
         pg.end_backends(&mut admin, &format!("{}:", app_prefix(id)))?;
-        pg.end_backends(&mut admin, &format!("ffxadmin:{id}"))?;
+        pg.end_backends(&mut admin, &admin_app(id))?;
     }
     Ok(())
 }
