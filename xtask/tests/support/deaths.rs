@@ -47,12 +47,9 @@ impl Case {
         stand.set("FF_SMOKE_SETTLE_S", "10");
         stand.set("FF_SMOKE_TIMEOUT_S", "60");
         stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
-        let outcome = stand.run(&["release", "--yes"]).expect(0);
+        let (evidence, kept) = stand.first_release();
         // A server that crashes empties unlogged tables: that is PostgreSQL's own promise.
         stand.psql("ALTER TABLE app.session_cache SET LOGGED");
-        let evidence = stand.evidence(&outcome);
-        let mut kept = Kept::default();
-        kept.passed(evidence.json("fence.json")["clone"].as_str().unwrap());
         Case { first: evidence.rid(), stand, kept, checks: Checks::default(), tries: 0, restart }
     }
 

@@ -2,7 +2,7 @@
 
 use super::process::tool;
 use super::sql::DATABASE;
-use super::{Outcome, SOON, Stand, poll};
+use super::{Evidence, Outcome, SOON, Stand, poll};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -19,8 +19,9 @@ pub struct Kept {
 
 impl Kept {
     /// After a release that passed: its clone; failed databases that were dumped are gone.
-    pub fn passed(&mut self, clone: &str) {
-        *self = Kept { clone: Some(clone.into()), ..Kept::default() };
+    pub fn passed(&mut self, release: &Evidence) {
+        let clone = release.json("fence.json")["clone"].as_str().unwrap().to_string();
+        *self = Kept { clone: Some(clone), ..Kept::default() };
     }
 
     /// After a rollback that swapped.
@@ -39,6 +40,15 @@ impl Kept {
 }
 
 impl Stand {
+    /// The release that a scene begins with, and what is kept after it.
+    #[track_caller]
+    pub fn first_release(&self) -> (Evidence, Kept) {
+        let evidence = self.evidence(&self.run(&["release", "--yes"]).expect(0));
+        let mut kept = Kept::default();
+        kept.passed(&evidence);
+        (evidence, kept)
+    }
+
     #[track_caller]
     pub fn nothing_left_over(&self, kept: &Kept, after: &Outcome) {
         let at = after.at();

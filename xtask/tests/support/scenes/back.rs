@@ -19,10 +19,7 @@ struct Case {
 impl Case {
     fn new() -> Case {
         let stand = Stand::new();
-        let outcome = stand.run(&["release", "--yes"]).expect(0);
-        let evidence = stand.evidence(&outcome);
-        let mut kept = Kept::default();
-        kept.passed(evidence.json("fence.json")["clone"].as_str().unwrap());
+        let (evidence, kept) = stand.first_release();
         Case { commit: stand.head(), first: evidence.rid(), stand, kept, checks: Checks::default() }
     }
 

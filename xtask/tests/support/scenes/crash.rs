@@ -27,10 +27,7 @@ impl Case {
         let mut stand = Stand::new();
         // What is bad is bad at once here.
         stand.set("FF_SMOKE_SETTLE_S", "1");
-        let outcome = stand.run(&["release", "--yes"]).expect(0);
-        let evidence = stand.evidence(&outcome);
-        let mut kept = Kept::default();
-        kept.passed(evidence.json("fence.json")["clone"].as_str().unwrap());
+        let (evidence, kept) = stand.first_release();
         let die = Die::build(&stand);
         let commit = stand.head();
         Case { first: evidence.rid(), stand, die, kept, checks: Checks::default(), commit, tries: 0 }

@@ -76,10 +76,7 @@ fn full(stand: &Stand, (die, disk): (&Die, &Disk), rid: &str, moment: &Moment, h
 fn a_disk_that_fills_up_is_never_a_pass_and_keeps_nobody_from_coming_back() {
     let stand = Stand::new();
     let disk = Disk::mount(&stand.repo.join("ops/_local"), "24m");
-    let first = stand.run(&["release", "--yes"]).expect(0);
-    let evidence = stand.evidence(&first);
-    let mut kept = Kept::default();
-    kept.passed(evidence.json("fence.json")["clone"].as_str().unwrap());
+    let (evidence, kept) = stand.first_release();
     let die = Die::build(&stand);
     let mut case =
         Case { disk, commit: stand.head(), first: evidence.rid(), stand, kept, checks: Checks::default() };

@@ -1,7 +1,6 @@
 //! One writer for a stand over two machines, and a machine that dies.
 
 use crate::support::before::Before;
-use crate::support::leftovers::Kept;
 use crate::support::stand::EVIDENCE;
 use crate::support::{Checks, SOON, Stand, wait_for};
 
@@ -23,9 +22,7 @@ fn of_two_machines_one_writes_and_one_that_dies_does_not_block() {
     stand.set("FF_SMOKE_TIMEOUT_S", "120");
     stand.set("FF_SMOKE_SETTLE_S", "20");
     stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
-    let first = stand.run(&["release", "--yes"]).expect(0);
-    let mut kept = Kept::default();
-    kept.passed(stand.evidence(&first).json("fence.json")["clone"].as_str().unwrap());
+    let (_, kept) = stand.first_release();
     let before = Before::of(&stand);
 
     // Here somebody releases; there somebody wants to.

@@ -33,9 +33,7 @@ fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
     let mut checks = Checks::default();
     let mut stand = Stand::new();
     stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
-    let first = stand.run(&["release", "--yes"]).expect(0);
-    let mut kept = Kept::default();
-    kept.passed(stand.evidence(&first).json("fence.json")["clone"].as_str().unwrap());
+    let (_, kept) = stand.first_release();
     let before = Before::of(&stand);
 
     let (held, running) = waiting_in_backup(&stand, "rel_that_waits");
