@@ -45,7 +45,8 @@ const WORKER_IMPORT: Bad = Bad {
     gate: "D1",
     not_reached: &["S1"],
     lane: "B",
-    quotes: &["worker", "No module named 'src.metrics'"],
+    // Worker and beat import it: whichever dies first is quoted.
+    quotes: &["does not stay up", "No module named 'src.metrics'"],
 };
 const WORKER_DEAF: Bad =
     Bad { version: "bad-worker-deaf", gate: "S1", not_reached: &[], lane: "B", quotes: &["task round trip"] };
