@@ -37,6 +37,14 @@ impl Patience {
             settle: Duration::from_secs(config.smoke.settle_s),
         }
     }
+    /// After the previous version was brought back: all of it was good before, so an early wrong answer
+    /// of a service that is starting is no verdict. Where something was not good before either, it is
+    /// not waited for.
+    pub fn back(config: &crate::config::Config, baseline: Option<&Smoke>) -> Patience {
+        let usual = Patience::of(config);
+        let all_good = baseline.is_none_or(|b| b.ok);
+        Patience { settle: if all_good { usual.limit } else { usual.settle }, ..usual }
+    }
 }
 
 /// How long the worker's checks let the API's first answer go before them, after a deploy.
@@ -224,6 +232,16 @@ mod tests {
     fn smoke(checks: &[(&str, bool)]) -> Smoke {
         let checks = checks.iter().map(|(n, ok)| Check { name: (*n).into(), ok: *ok, ..Check::default() });
         Smoke { checks: checks.collect(), ..Smoke::default() }
+    }
+
+    #[test]
+    fn what_was_good_before_has_all_the_time_to_be_good_again() {
+        let none = std::path::Path::new("no-such-repository");
+        let config = crate::config::load(none, &[], &crate::config::Overrides::default()).unwrap();
+        let back = |ok| Patience::back(&config, Some(&Smoke { ok, ..Smoke::default() }));
+        assert_eq!(back(true).settle, Duration::from_secs(config.smoke.timeout_s));
+        assert_eq!(back(false).settle, Duration::from_secs(config.smoke.settle_s));
+        assert_eq!(Patience::back(&config, None).settle, back(true).settle);
     }
 
     #[test]

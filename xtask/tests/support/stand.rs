@@ -88,7 +88,7 @@ impl Stand {
             ("TMPDIR", own.as_str()),
             ("USER", "тест-оператор"),
             ("FF_DEPLOY_SOAK_S", "2"),
-            ("FF_SMOKE_SETTLE_S", "3"),
+            ("FF_SMOKE_SETTLE_S", "5"),
             ("FF_SMOKE_TIMEOUT_S", "20"),
         ];
         let mut stand = Stand {

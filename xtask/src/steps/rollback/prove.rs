@@ -45,7 +45,7 @@ pub(super) fn run(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Re
     let (deploy, smoked) = std::thread::scope(|scope| {
         let smoked = scope.spawn(|| {
             let told = smoke::first_answer(ctx, "rollback", || {});
-            smoke::run(ctx, "rollback", Patience::of(ctx.config), &cancel, &told)
+            smoke::run(ctx, "rollback", Patience::back(ctx.config, given.baseline), &cancel, &told)
         });
         let deploy = up::prove(ctx, "rollback", &services, &cancel);
         if !deploy.as_ref().is_ok_and(|d| d.up) {

@@ -25,8 +25,6 @@ struct Case {
 impl Case {
     fn new() -> Case {
         let mut stand = Stand::new();
-        // What is bad is bad at once here.
-        stand.set("FF_SMOKE_SETTLE_S", "1");
         let (evidence, kept) = stand.first_release();
         let die = Die::build(&stand);
         let commit = stand.head();
