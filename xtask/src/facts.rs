@@ -43,19 +43,23 @@ pub struct Facts {
 
 /// Asks the stand. Changes nothing, needs no running container.
 pub fn gather(stand: &Stand, config: &Config) -> Result<Facts> {
-    gather_with(stand, config, engine, |_| ())
+    gather_with(stand, config, engine, None::<fn(&Listed<'_>)>)
 }
 
 /// The same without the engine's id and data directory, which only those need who lock or back up:
 /// `docker info` starts every plugin to name it, and that takes longer than all other questions.
-/// `seen` gets the containers as soon as they are known.
+/// `seen` gets the containers as soon as they are listed, and all else is asked after that: what it
+/// starts takes longer than all other questions, so they do not keep it from the processor.
 pub fn gather_quickly(
     stand: &Stand,
     config: &Config,
-    seen: impl FnOnce(&[Container]) + Send,
+    seen: impl FnOnce(&Listed<'_>) + Send,
 ) -> Result<Facts> {
-    gather_with(stand, config, engine_version, seen)
+    gather_with(stand, config, engine_version, Some(seen))
 }
+
+/// Ids and services of containers.
+type Listed<'a> = [(&'a str, &'a str)];
 
 /// Id, version and data directory of an engine.
 type Engine = (String, String, String);
@@ -64,11 +68,20 @@ fn gather_with(
     stand: &Stand,
     config: &Config,
     engine: fn(&Stand) -> Result<Engine>,
-    seen: impl FnOnce(&[Container]) + Send,
+    seen: Option<impl FnOnce(&Listed<'_>) + Send>,
 ) -> Result<Facts> {
+    let (first, asked_first) = std::sync::mpsc::channel::<()>();
+    let first = seen.is_some().then_some(first);
     let (model, containers, engine) = std::thread::scope(|s| {
+        let containers = s.spawn(move || {
+            stand.containers_listed(move |listed| {
+                seen.into_iter().for_each(|seen| seen(listed));
+                drop(first);
+            })
+        });
+        // Ends when the other side is dropped, whatever became of it.
+        let _ = asked_first.recv();
         let model = s.spawn(|| stand.model());
-        let containers = s.spawn(|| stand.containers().inspect(|all| seen(all)));
         let engine = s.spawn(|| engine(stand));
         (model.join(), containers.join(), engine.join())
     });

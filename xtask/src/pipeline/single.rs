@@ -66,9 +66,9 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
     let (facts, head) = std::thread::scope(|scope| {
         let head = scope.spawn(|| start.stand.head().ok());
         let worker = &start.config.smoke.worker_service;
-        let facts = facts::gather_quickly(start.stand, start.config, |containers| {
-            let worker = containers.iter().find(|c| &c.service == worker && c.running());
-            warm = worker.map(|worker| Warm::start(start.stand, worker));
+        let facts = facts::gather_quickly(start.stand, start.config, |listed| {
+            let container = listed.iter().find(|(_, service)| service == worker);
+            warm = container.map(|(id, _)| Warm::start(start.stand, id));
         });
         (facts, head.join().ok().flatten())
     });

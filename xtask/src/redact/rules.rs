@@ -58,11 +58,18 @@ impl Rules {
         for pattern in &patterns {
             interest.push_str(&format!("|(?:{})", pattern.as_str()));
         }
+        // Side by side: before they are there nothing may be said, and in an unoptimised build they
+        // take a moment.
+        let with_rows = format!("{interest}|(?:{})", rows::signs());
+        let (with_rows, interest) = std::thread::scope(|s| {
+            let with_rows = s.spawn(|| quick(&with_rows));
+            (with_rows.join(), quick(&interest))
+        });
         Ok(Rules {
             keys: keys::Keys::new(names),
             words: compile(&format!("(?i)[A-Za-z0-9_.-]*{word}"))?,
-            interest_with_rows: quick(&format!("{interest}|(?:{})", rows::signs()))?,
-            interest: quick(&interest)?,
+            interest_with_rows: with_rows.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            interest: interest?,
             patterns,
         })
     }

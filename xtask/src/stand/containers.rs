@@ -60,14 +60,23 @@ impl Container {
 impl Stand {
     /// Every container of the project, also stopped ones; one-off runs left out.
     pub fn containers(&self) -> Result<Vec<Container>> {
+        self.containers_listed(|_| ())
+    }
+
+    /// The same. `listed` gets their ids and services before anything else is known of them.
+    pub fn containers_listed(&self, listed: impl FnOnce(&[(&str, &str)])) -> Result<Vec<Container>> {
         let filter = format!("label=com.docker.compose.project={}", self.project);
-        let list = self.docker(["ps", "-aq", "--no-trunc", "--filter", &filter]);
-        let list = list.args(["--filter", "label=com.docker.compose.oneoff=False"]);
-        let ids = self.exec.run(&list)?.success("list the containers of the project", Lane::A)?.text();
-        let ids: Vec<&str> = ids.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        if let Some(other) = ids.iter().find(|id| !is_id(id)) {
+        let list = self.docker(["ps", "-a", "--no-trunc", "--filter", &filter]);
+        let format = "{{.ID}} {{.Label \"com.docker.compose.service\"}}";
+        let list = list.args(["--filter", "label=com.docker.compose.oneoff=False", "--format", format]);
+        let text = self.exec.run(&list)?.success("list the containers of the project", Lane::A)?.text();
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+        let known: Vec<(&str, &str)> = lines.map(|l| l.split_once(' ').unwrap_or((l, ""))).collect();
+        if let Some((other, _)) = known.iter().find(|(id, _)| !is_id(id)) {
             bail!("docker ps printed `{}`, which is no container id", other.escape_debug());
         }
+        listed(&known);
+        let ids: Vec<&str> = known.iter().map(|(id, _)| *id).collect();
         self.inspect(&ids)
     }
 

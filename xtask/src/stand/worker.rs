@@ -39,16 +39,16 @@ impl Stand {
     /// Asks the worker in its container.
     pub fn probe(&self, asked: &Asked<'_>) -> Invocation {
         let limit = asked.limit + Duration::from_secs(10);
-        self.probe_ready(asked.container).stdin(question(asked)).timeout(limit)
+        self.probe_ready(&asked.container.id).stdin(question(asked)).timeout(limit)
     }
 
     /// The same before it is known what to ask: Python and Celery load while other questions are open,
     /// which takes longer than all answers. [`question`] goes in by stdin, and its end begins the work.
-    pub fn probe_ready(&self, container: &Container) -> Invocation {
+    pub fn probe_ready(&self, container: &str) -> Invocation {
         let run = "exec $(command -v python3 || command -v python) -c 'import sys\n\
                    try:\n import celery.app.utils\nexcept BaseException:\n pass\n\
                    exec(sys.stdin.read())'";
-        self.docker(["exec", "-i", &container.id, "sh", "-c", run])
+        self.docker(["exec", "-i", container, "sh", "-c", run])
     }
 }
 

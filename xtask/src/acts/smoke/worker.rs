@@ -7,7 +7,6 @@ use crate::error::{Result, anyhow};
 use crate::evidence::records::Check;
 use crate::exec::{Exec, Finished, Invocation, Sink};
 use crate::stand::Stand;
-use crate::stand::containers::Container;
 use crate::stand::sqlstate::sqlstate_in;
 use crate::stand::worker::{Asked, ProbeLine, question, read_probe};
 use std::io::Read;
@@ -29,8 +28,9 @@ enum Said {
 }
 
 impl Warm {
-    /// Starts it in the worker's container. Without a question it ends by itself when this is dropped.
-    pub fn start(stand: &Stand, container: &Container) -> Warm {
+    /// Starts it in the worker's container, by its id. Without a question it ends by itself when this is
+    /// dropped.
+    pub fn start(stand: &Stand, container: &str) -> Warm {
         let call = stand.probe_ready(container).timeout(Duration::from_secs(60));
         let (question, asked) = channel();
         let (say, said) = channel();
@@ -45,7 +45,7 @@ impl Warm {
             let ended = exec.run_with(&theirs, Some(input), &mut sink);
             let _ = say.send(Said::Ended(ended));
         });
-        Warm { container: container.id.clone(), started: Instant::now(), call, question, said }
+        Warm { container: container.into(), started: Instant::now(), call, question, said }
     }
 
     /// Asks, and gives `sink` what it prints. In the log it stands like any other command.
