@@ -24,7 +24,7 @@ struct Case {
 
 impl Case {
     fn new() -> Case {
-        let mut stand = Stand::new();
+        let stand = Stand::new();
         let (evidence, kept) = stand.first_release();
         let die = Die::build(&stand);
         let commit = stand.head();
