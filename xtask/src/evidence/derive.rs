@@ -58,6 +58,9 @@ struct PlannedRun {
     expected_downtime_ms: u64,
 }
 
+/// The fact that containers were started anew while a run was at work, and not by it.
+pub const STARTED_ANEW: &str = "started anew by others";
+
 /// What the run said of itself when it began.
 pub fn begun(journal: &[Line]) -> Begun {
     let line = journal.iter().find(|l| l.kind == LineKind::Fact && l.act == "run");
@@ -81,7 +84,8 @@ pub fn derive(dir: &Path) -> Result<Summary> {
     versions.extend(precheck.versions);
     versions.entry("pwsh".into()).or_insert_with(|| "none".into());
     let time = |line: Option<&Line>| line.map(|l| l.time.clone()).unwrap_or_default();
-    let next = next(&judged, dir, back.as_ref(), failure.as_ref());
+    let mut next = next(&judged, dir, back.as_ref(), failure.as_ref());
+    next.extend(started_anew(&journal));
     Ok(Summary {
         schema: SCHEMA,
         canon: CANON.into(),
@@ -231,6 +235,27 @@ fn next(judged: &Judgement, dir: &Path, back: Option<&Rollback>, failure: Option
     requests.sort();
     next.extend(requests.into_iter().map(|name| format!("request: req/{name}")));
     next
+}
+
+/// Where services mount the checkout, whoever starts them anew puts its code live.
+fn started_anew(journal: &[Line]) -> Vec<String> {
+    let Some(line) = journal.iter().find(|l| l.act == STARTED_ANEW) else { return Vec::new() };
+    let names = |key: &str| -> Vec<&str> {
+        line.data[key].as_array().into_iter().flatten().filter_map(|v| v.as_str()).collect()
+    };
+    let (services, mounting) = (names("services"), names("mounting"));
+    let mut words = vec![format!(
+        "{} started anew while this ran, and not by it: cargo xtask smoke",
+        services.join(", ")
+    )];
+    if !mounting.is_empty() {
+        words.push(format!(
+            "{} mount the checkout, so they run its code as it is now, unproved: release it once it is good, \
+             or check out what ran before and restart them",
+            mounting.join(", ")
+        ));
+    }
+    words
 }
 
 /// What runs after a rollback, what it left, and how to go on.

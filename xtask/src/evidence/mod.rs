@@ -11,7 +11,7 @@ pub mod records;
 mod summary;
 mod verify;
 
-pub use derive::{Begun, begun, derive};
+pub use derive::{Begun, STARTED_ANEW, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
 pub use journal::{Journal, Line, LineKind, read as read_journal};
 pub use judge::{Charge, Judgement, REPLACE, Reached, STOP, UNFENCE, judge, reached};

@@ -62,6 +62,15 @@ impl Outcome {
             self.at()
         );
     }
+
+    #[track_caller]
+    pub fn lacks(&self, words: &str) {
+        assert!(
+            !self.stderr.contains(words) && !self.stdout.contains(words),
+            "`{words}` is said{}",
+            self.at()
+        );
+    }
 }
 
 /// A program at work.

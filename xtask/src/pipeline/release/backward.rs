@@ -10,7 +10,11 @@ use crate::evidence::{self, Reached};
 use crate::fsx;
 use crate::lkg::{Store, Target};
 use crate::pipeline::{housekeeping, step};
+use crate::stand::containers::Container;
 use crate::steps::{deploy, migrate, rollback};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 /// What is done about a failure: a portrait of the stand, then back, as far as the change went.
 pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
@@ -40,6 +44,11 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     let may = flow.prepared.plan.rollback_enabled;
     let mut clone_stays = false;
     if reached == Reached::Unchanged {
+        if let Err(error) = tell_of_others(flow, &ctx) {
+            start
+                .events
+                .warn("housekeeping", format!("whether services started anew is not known: {error:#}"));
+        }
         if let Err(error) = tidy_unchanged(flow, &ctx) {
             start.events.warn("housekeeping", format!("{error:#}"));
         }
@@ -67,6 +76,26 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     if let Err(error) = tidy() {
         start.events.warn("housekeeping", format!("{error:#}"));
     }
+}
+
+/// An engine that was restarted, or a person, has started services anew: with the code that lies in the
+/// checkout, where they mount it.
+fn tell_of_others(flow: &Flow<'_>, ctx: &Ctx<'_>) -> Result<()> {
+    let now = ctx.stand("rollback")?.containers()?;
+    let before = |c: &Container| flow.facts.containers.iter().find(|b| b.service == c.service);
+    let anew: Vec<&Container> = now
+        .iter()
+        .filter(|c| flow.facts.app_services.contains(&c.service) && c.running())
+        .filter(|c| before(c).is_some_and(|b| b.running() && (&b.id, &b.started) != (&c.id, &c.started)))
+        .collect();
+    if anew.is_empty() {
+        return Ok(());
+    }
+    let names = |of: &[&Container]| of.iter().map(|c| c.service.clone()).collect::<BTreeSet<_>>();
+    let mut mounting = anew.clone();
+    mounting.retain(|c| c.binds.iter().any(|b| Path::new(&b.source) == flow.start.config.repo));
+    let data = json!({ "services": names(&anew), "mounting": names(&mounting) });
+    ctx.run.journal.fact("rollback", evidence::STARTED_ANEW, data)
 }
 
 fn hold(flow: &Flow<'_>, ctx: &Ctx<'_>) -> Result<()> {
