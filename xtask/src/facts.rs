@@ -39,11 +39,18 @@ pub struct Facts {
     pub versions: BTreeMap<String, String>,
     /// Fact to where it came from.
     pub origins: BTreeMap<String, String>,
+    /// Why compose cannot read the checkout's files, where `model` is a kept one instead.
+    pub unread: Option<String>,
 }
 
 /// Asks the stand. Changes nothing, needs no running container.
 pub fn gather(stand: &Stand, config: &Config) -> Result<Facts> {
-    gather_with(stand, config, engine, None::<fn(&Listed<'_>)>)
+    gather_with(stand, config, engine, None, None::<fn(&Listed<'_>)>)
+}
+
+/// The same by `kept`, a model of before, where compose cannot read the checkout's files.
+pub fn gather_or(stand: &Stand, config: &Config, kept: Option<Model>) -> Result<Facts> {
+    gather_with(stand, config, engine, kept, None::<fn(&Listed<'_>)>)
 }
 
 /// The same without the engine's id and data directory, which only those need who lock or back up:
@@ -55,7 +62,7 @@ pub fn gather_quickly(
     config: &Config,
     seen: impl FnOnce(&Listed<'_>) + Send,
 ) -> Result<Facts> {
-    gather_with(stand, config, engine_version, Some(seen))
+    gather_with(stand, config, engine_version, None, Some(seen))
 }
 
 /// Ids and services of containers.
@@ -68,6 +75,7 @@ fn gather_with(
     stand: &Stand,
     config: &Config,
     engine: fn(&Stand) -> Result<Engine>,
+    kept: Option<Model>,
     seen: Option<impl FnOnce(&Listed<'_>) + Send>,
 ) -> Result<Facts> {
     let (first, asked_first) = std::sync::mpsc::channel::<()>();
@@ -92,7 +100,10 @@ fn gather_with(
         // Without Compose 2 the failure has less clear words.
         compose_version(stand)?;
     }
-    let model = model?;
+    let (model, unread) = match (model, kept) {
+        (Err(error), Some(kept)) => (kept, Some(format!("{error:#}"))),
+        (model, _) => (model?, None),
+    };
     let containers = containers.map_err(ended)??;
 
     let mut origins = BTreeMap::new();
@@ -145,6 +156,7 @@ fn gather_with(
         engine_root: engine.2,
         versions,
         origins,
+        unread,
     })
 }
 

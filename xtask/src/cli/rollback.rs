@@ -8,7 +8,7 @@ use crate::report::Screen;
 
 pub fn run(global: &Global, args: &Rollback, screen: &Screen) -> Result<Exit> {
     with_global(global, screen, |start| {
-        let facts = single::look(start)?;
+        let facts = single::look_back(start)?;
         let pg = facts.pg(start.stand, start.config).ok();
         lock::refuse_if_held(&facts.engine_id, &start.config.stand.project, pg.as_ref())?;
         let wanted = offer::Wanted { backup: args.backup.clone(), to: args.to.clone() };
@@ -24,6 +24,9 @@ pub fn run(global: &Global, args: &Rollback, screen: &Screen) -> Result<Exit> {
         }
         let offer = offer?;
         screen.say(&format!("Goes back to\n  {}\n", offer.words));
+        if let Some(why) = &facts.unread {
+            screen.say(&format!("  note  {}\n", single::unread(why)));
+        }
         for line in &offer.consequences {
             screen.say(&format!("  note  {line}\n"));
         }

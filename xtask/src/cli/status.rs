@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 
 pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
     with_global(global, screen, |start| {
-        let facts = single::look(start)?;
+        let facts = single::look_back(start)?;
         let repo = &start.config.repo;
         let last = Store::of(repo).last()?;
         // What could not be asked is said to be not known: never left out as if it were not there.
-        let mut unknown: Vec<String> = Vec::new();
+        let mut unknown: Vec<String> = facts.unread.iter().map(|why| single::unread(why)).collect();
         let head = start.stand.head().unwrap_or_else(|error| {
             unknown.push(format!("the commit of the checkout: {error:#}"));
             String::new()

@@ -14,7 +14,9 @@ use crate::evidence::records::Check;
 use crate::evidence::{EVIDENCE, RunDir, free_rid, new_rid};
 use crate::facts::{self, Facts};
 use crate::fsx;
+use crate::lkg::Store;
 use crate::plan::{Plan, Planned};
+use crate::stand::model::Model;
 use crate::steps::{backup, precheck, proof};
 
 /// Facts of the stand, with its secrets known to the redactor.
@@ -22,6 +24,21 @@ pub fn look(start: &Start<'_>) -> Result<Facts> {
     let facts = facts::gather(start.stand, start.config)?;
     facts::learn_secrets(start.stand, &facts.model);
     Ok(facts)
+}
+
+/// The same where compose cannot read the checkout's files: by what the last release that passed was
+/// deployed with. The way back must not depend on files that somebody has broken since.
+pub fn look_back(start: &Start<'_>) -> Result<Facts> {
+    let store = Store::of(&start.config.repo);
+    let kept = store.last().ok().flatten().and_then(|last| fsx::read_json(&store.own_model(&last.rid)).ok());
+    let facts = facts::gather_or(start.stand, start.config, kept.map(|raw| Model { raw }))?;
+    facts::learn_secrets(start.stand, &facts.model);
+    Ok(facts)
+}
+
+/// In words, for the one who goes back in spite of it.
+pub fn unread(why: &str) -> String {
+    format!("what the checkout's compose files say, so what the last good release had counts: {why}")
 }
 
 /// Opens a run directory with its plan.

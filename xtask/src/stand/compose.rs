@@ -47,7 +47,14 @@ impl Stand {
                 .into());
         }
         let finished = self.exec.run(&self.compose(["config", "--format", "json"]).quiet())?;
-        let finished = finished.success("docker compose config", Lane::A)?;
+        if !finished.ok() {
+            return Err(finished
+                .fault("docker compose config", Lane::A)
+                .remedy(
+                    "mend what it names: `docker compose config -q` says nothing once compose can read it",
+                )
+                .into());
+        }
         Model::parse(&finished.stdout).context("read the output of docker compose config")
     }
 
