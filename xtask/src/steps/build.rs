@@ -4,6 +4,7 @@ use crate::acts::Ctx;
 use crate::clock;
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::{Build, ImageChange};
+use crate::exec::Ended;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,11 @@ pub fn run(ctx: &Ctx<'_>, skip: Option<&str>) -> Result<Build> {
                 // The line that says ERROR is the cause; what follows it is the Dockerfile again.
                 let cause =
                     said.iter().rev().find(|l| l.contains("ERROR") || l.contains("failed to")).copied();
-                let fault = finished.fault("an image does not build", Lane::A);
+                let what = match finished.ended {
+                    Ended::Exit(_) => "an image does not build",
+                    _ => "the build did not come to its end",
+                };
+                let fault = finished.fault(what, Lane::A);
                 return Err(match cause {
                     Some(cause) => fault.why(format!("{}: {}", finished.ended, cause.trim())).into(),
                     None => anyhow::Error::from(fault),

@@ -57,7 +57,10 @@ impl Case {
         checks.that(format!("{what}: found and named"), || {
             assert_eq!(outcome.code, 20, "exit code{at}");
             assert_eq!(evidence.verdict(), ("FAIL".into(), 20), "verdict{at}");
-            assert_eq!(evidence.gates(false), found.gates, "gates that are false{at}");
+            // The build beside it is given up, where it had not ended.
+            let mut gates = evidence.gates(false);
+            gates.retain(|g| g != "B2" || !evidence.gate("B2").1.contains("another part failed first"));
+            assert_eq!(gates, found.gates, "gates that are false{at}");
             let requests = evidence.requests();
             assert_eq!(
                 requests.iter().map(|r| r.0.as_str()).collect::<Vec<_>>(),
