@@ -4,6 +4,8 @@
 
 mod gates;
 
+pub use gates::other_images;
+
 use super::records::{Failure, Rollback};
 use super::summary::{Gate, Verdict, Waiver};
 use super::{Line, LineKind, read_journal, read_record};

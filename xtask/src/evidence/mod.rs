@@ -14,7 +14,7 @@ mod verify;
 pub use derive::{Begun, STARTED_ANEW, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
 pub use journal::{Journal, Line, LineKind, read as read_journal};
-pub use judge::{Charge, Judgement, REPLACE, Reached, STOP, UNFENCE, judge, reached};
+pub use judge::{Charge, Judgement, REPLACE, Reached, STOP, UNFENCE, judge, other_images, reached};
 pub use leaks::leaks;
 pub use summary::*;
 pub use verify::{Render, Verification, hashes, verify};

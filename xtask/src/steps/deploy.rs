@@ -2,7 +2,7 @@
 
 use crate::acts::{Ctx, up};
 use crate::error::{Lane, Result};
-use crate::evidence::records::Deploy;
+use crate::evidence::records::{Deploy, ServiceUp};
 use crate::stand::containers::Container;
 use serde_json::json;
 use std::sync::Arc;
@@ -26,6 +26,11 @@ pub fn prove(ctx: &Ctx<'_>, cancel: &Arc<AtomicBool>) -> Result<Deploy> {
     let mut services = ctx.facts.app_services.clone();
     services.extend(ctx.facts.data_services.iter().cloned());
     let mut deploy = up::prove(ctx, "deploy", &services, cancel)?;
+    if deploy.up {
+        deploy.problems = crate::evidence::other_images(&ctx.run.path, &deploy);
+        deploy.problems.extend(never_replaced(ctx, &deploy));
+        deploy.up = deploy.problems.is_empty();
+    }
     let others = ctx.stand("deploy")?.containers()?;
     deploy.warnings = others
         .iter()
@@ -38,6 +43,17 @@ pub fn prove(ctx: &Ctx<'_>, cancel: &Arc<AtomicBool>) -> Result<Deploy> {
     }
     ctx.run.write_json("deploy.json", &deploy)?;
     Ok(deploy)
+}
+
+/// Services that run as they did before they were stopped: what stopped or started them has lied.
+fn never_replaced(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<String> {
+    let as_before = |s: &&ServiceUp| {
+        let mut before = ctx.facts.containers.iter().filter(|c| c.service == s.service && c.running());
+        ctx.facts.app_services.contains(&s.service)
+            && before.any(|c| (&c.id, &c.started) == (&s.container, &s.started))
+    };
+    let same = deploy.services.iter().filter(as_before);
+    same.map(|s| format!("{} was never started anew: it runs since {}", s.service, s.started)).collect()
 }
 
 /// compose_ps.json and the services' own logs, masked, with row values cut. What cannot be had is

@@ -21,7 +21,7 @@ fn pop(copy: &Copy, name: &str, list: &str) {
 }
 
 /// For a release that passed.
-const RELEASE: [Row; 43] = [
+const RELEASE: [Row; 44] = [
     (&["P1"], "no operator", |c| c.set("charter.json", "/operator", json!(""))),
     (&["P1"], "no host", |c| c.set("charter.json", "/host", json!(""))),
     (&["P1"], "no lane", |c| c.set("charter.json", "/lane", json!(""))),
@@ -62,6 +62,7 @@ const RELEASE: [Row; 43] = [
     (&["D1"], "not up", |c| c.set("deploy.json", "/up", json!(false))),
     (&["D1"], "a problem", |c| push(c, "deploy.json", "problems", json!("api was restarted"))),
     (&["D1"], "nothing watched", |c| c.set("deploy.json", "/services", json!([]))),
+    (&["D1"], "another image runs", |c| c.set("images.json", "/images/0/after", json!("sha256:00"))),
     (&["D1"], "a service is missing", |c| pop(c, "deploy.json", "services")),
     (&["S1"], "a check is red", |c| c.set("smoke.json", "/checks/2/ok", json!(false))),
     (&["S1"], "no checks", |c| c.set("smoke.json", "/checks", json!([]))),

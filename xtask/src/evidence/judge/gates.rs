@@ -235,9 +235,16 @@ fn deploy(dir: &Path, charge: &Charge) -> (bool, String) {
             .filter(|name| !d.services.iter().any(|s| s.service == **name))
             .map(String::as_str)
             .collect();
-        let ok = d.up && !d.services.is_empty() && d.problems.is_empty() && missing.is_empty();
+        let others = other_images(dir, &d);
+        let ok = d.up
+            && !d.services.is_empty()
+            && d.problems.is_empty()
+            && missing.is_empty()
+            && others.is_empty();
         let detail = if d.problems.is_empty() && !missing.is_empty() {
             format!("not looked at: {}", missing.join(", "))
+        } else if d.problems.is_empty() && !others.is_empty() {
+            others.join("; ")
         } else if ok {
             format!("{} services up over {} ms", d.services.len(), d.soak_ms)
         } else {
@@ -245,6 +252,16 @@ fn deploy(dir: &Path, charge: &Charge) -> (bool, String) {
         };
         (ok, detail)
     })
+}
+
+/// Services that run another image than the one that B2 names for them: whatever `up` said, they are not
+/// the new version.
+pub fn other_images(dir: &Path, deploy: &Deploy) -> Vec<String> {
+    let build: Build = read_record(dir, "images.json").unwrap_or_default();
+    let built = |service: &str| build.images.iter().find(|i| i.service == service)?.after.as_ref();
+    let other = |s: &&ServiceUp| built(&s.service).is_some_and(|image| *image != s.image);
+    let others = deploy.services.iter().filter(other);
+    others.map(|s| format!("{} runs {}, not the image of this release", s.service, s.image)).collect()
 }
 
 fn smoke(dir: &Path, charge: &Charge) -> (bool, String) {
