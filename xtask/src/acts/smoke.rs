@@ -47,8 +47,9 @@ impl Patience {
     }
 }
 
-/// How long the worker's checks let the API's first answer go before them, after a deploy.
-const API_FIRST: Duration = Duration::from_millis(1500);
+/// How long the worker's checks let the API's first answer go before them, after a deploy: longer than
+/// it takes on a slow machine, which is where it matters.
+const API_FIRST: Duration = Duration::from_secs(5);
 
 /// Runs every check. `told` gets each as soon as it is known.
 pub fn run(
@@ -103,7 +104,7 @@ pub fn run_warm(
             // Starting Python takes a core from services that are just starting: after a deploy the
             // API goes first, for as long as that takes no time to speak of.
             if !patience.settle.is_zero() {
-                let _ = answered.recv_timeout(API_FIRST);
+                let _ = answered.recv_timeout(API_FIRST.min(patience.limit / 4));
             }
             worker::checks(ctx, step, exec, patience, warm, tell)
         });

@@ -55,7 +55,7 @@ pub fn prove(ctx: &Ctx<'_>, step: &str, services: &[String], cancel: &Arc<Atomic
         // Not longer than what is left of the soak: its end is its end.
         let left = steady.map_or(pause, |since| soak.saturating_sub(since.elapsed()));
         std::thread::sleep(pause.min(left.max(Duration::from_millis(10))));
-        pause = (pause * 3 / 2).min(Duration::from_millis(500));
+        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
 
