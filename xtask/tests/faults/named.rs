@@ -31,6 +31,7 @@ const COURTESY: &str = "tells the one who waits how far this is; the lock holds 
 const BY_EXIT: &str = "its exit code is the answer, and that is the true one";
 const AGAIN: &str = "asked again until the server answers";
 const WORDS: &str = "it was done and only its words are lost; nobody reads them, the world is looked at";
+const RUNS: &str = "asked again until every service is seen to run, all through the soak";
 const SUMS: &str =
     "the sums of the clone: without them a rollback tells less; the clone is closed in a session of its own";
 const PROOF: &str =
@@ -84,7 +85,15 @@ pub const NAMED: &[Named] = &[
     named(Changed, "psql postgres | SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'foxproflow__pre_{{ID}}'", ALL, SUMS),
     named(Changed, "psql postgres | SELECT 1", ALL, SUMS),
     named(Changed, "psql postgres | SELECT count(pg_terminate_backend(pid)) AS n", &[Lie], "another number, for the records; who is still there is asked after it"),
-    named(Changed, "psql postgres | CREATE DATABASE", UNREAD, WORDS),
+    named(Changed, "psql postgres | CREATE DATABASE", &[Empty], WORDS),
+    named(Changed, "psql postgres | ALTER DATABASE \"foxproflow\" WITH ALLOW_CONNECTIONS", &[Empty], WORDS),
+    named(Changed, "psql postgres | SELECT row_to_json(q) FROM ( SELECT datname AS name, oid", &[Lie], "another row, well-formed: nothing else tells of a database; a rollback that does not find the clone by its OID says so"),
+    named(Changed, "psql postgres | SELECT row_to_json(q) FROM ( SELECT 'role '", &[Lie], "for what a rollback says of roles; nothing is done by it"),
+    named(Changed, "psql postgres | SELECT pg_snapshot_xmax", &[Lie], "another transaction, well-formed; for counting what a rollback sets aside"),
+    named(Changed, "psql postgres | SELECT current_setting('server_version_num')", &[Lie], "another version, well-formed: it chooses how the clone is made"),
+    named(Changed, "docker exec redis-cli -n 0 < EVAL", &[Lie], "another number of keys, for the records"),
+    named(Changed, "docker ps -a", &[Empty, Lie], RUNS),
+    named(Changed, "docker inspect --type container", &[Lie], RUNS),
     named(Changed, "docker compose up -d", UNREAD, WORDS),
     named(Changed, "docker compose stop", UNREAD, WORDS),
     named(Changed, "sh |", SOFT, BY_EXIT),
