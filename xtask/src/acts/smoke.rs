@@ -102,7 +102,7 @@ pub fn run_warm(
         let (exec, tell) = (&exec, &tell);
         let worker = scope.spawn(move || {
             // Starting Python takes a core from services that are just starting: after a deploy the
-            // API goes first, for as long as that takes no time to speak of.
+            // API goes first, for a part of the time that all of them have.
             if !patience.settle.is_zero() {
                 let _ = answered.recv_timeout(API_FIRST.min(patience.limit / 4));
             }

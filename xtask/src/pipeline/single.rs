@@ -7,7 +7,7 @@ use super::release::failure_of;
 use super::{Ending, Start, begin, housekeeping, open_runs, step};
 use crate::acts::script::Engine;
 use crate::acts::smoke::{self, Patience, Warm};
-use crate::acts::{Ctx, elsewhere};
+use crate::acts::{Ctx, elsewhere, target};
 use crate::clock::{self, Clock};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Check;
@@ -16,7 +16,6 @@ use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::lkg::Store;
 use crate::plan::{Plan, Planned};
-use crate::stand::model::Model;
 use crate::steps::{backup, precheck, proof};
 
 /// Facts of the stand, with its secrets known to the redactor.
@@ -29,9 +28,10 @@ pub fn look(start: &Start<'_>) -> Result<Facts> {
 /// The same where compose cannot read the checkout's files: by what the last release that passed was
 /// deployed with. The way back must not depend on files that somebody has broken since.
 pub fn look_back(start: &Start<'_>) -> Result<Facts> {
-    let store = Store::of(&start.config.repo);
-    let kept = store.last().ok().flatten().and_then(|last| fsx::read_json(&store.own_model(&last.rid)).ok());
-    let facts = facts::gather_or(start.stand, start.config, kept.map(|raw| Model { raw }))?;
+    let repo = &start.config.repo;
+    let last = Store::of(repo).last().ok().flatten();
+    let kept = target::model_of(repo, last.as_ref()).ok().flatten();
+    let facts = facts::gather_or(start.stand, start.config, kept)?;
     facts::learn_secrets(start.stand, &facts.model);
     Ok(facts)
 }

@@ -48,7 +48,7 @@ pub fn prove(ctx: &Ctx<'_>, cancel: &Arc<AtomicBool>) -> Result<Deploy> {
 /// Services that run as they did before they were stopped: what stopped or started them has lied.
 fn never_replaced(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<String> {
     let as_before = |s: &&ServiceUp| {
-        let mut before = ctx.facts.containers.iter().filter(|c| c.service == s.service && c.running());
+        let mut before = ctx.facts.containers.iter().filter(|c| c.running());
         ctx.facts.app_services.contains(&s.service)
             && before.any(|c| (&c.id, &c.started) == (&s.container, &s.started))
     };

@@ -218,10 +218,11 @@ impl Case {
             // was put back.
             let unproved = "run its code as it is now, unproved";
             let mounted = stand.containers()["api"].source.as_deref() == Some(stand.repo.as_path());
-            if victim == Engine && outcome.code == 20 {
+            let by_engine = victim == Engine && outcome.code == 20;
+            if by_engine {
                 settled.says("api, beat, worker started anew while this ran, and not by it");
             }
-            if victim == Engine && outcome.code == 20 && mounted {
+            if by_engine && mounted {
                 // Whose columns no migration has made.
                 assert_eq!(stand.api_version().as_deref(), Some("2"), "the API's version{at}");
                 stand.run(&["smoke"]).expect(20);

@@ -82,11 +82,14 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
 /// checkout, where they mount it.
 fn tell_of_others(flow: &Flow<'_>, ctx: &Ctx<'_>) -> Result<()> {
     let now = ctx.stand("rollback")?.containers()?;
-    let before = |c: &Container| flow.facts.containers.iter().find(|b| b.service == c.service);
     let anew: Vec<&Container> = now
         .iter()
         .filter(|c| flow.facts.app_services.contains(&c.service) && c.running())
-        .filter(|c| before(c).is_some_and(|b| b.running() && (&b.id, &b.started) != (&c.id, &c.started)))
+        .filter(|c| {
+            flow.facts
+                .container(&c.service)
+                .is_some_and(|b| b.running() && (&b.id, &b.started) != (&c.id, &c.started))
+        })
         .collect();
     if anew.is_empty() {
         return Ok(());
