@@ -5,8 +5,10 @@ use super::Ctx;
 use crate::config::envfile;
 use crate::error::{Context, Fault, Lane, Result};
 use crate::evidence::records::{ServiceBack, SourceBack};
+use crate::exec::Invocation;
 use crate::fsx;
 use crate::lkg::{Store, Target};
+use crate::stand::Stand;
 use crate::stand::containers::Container;
 use crate::stand::model::Model;
 use serde_json::{Value, json};
@@ -98,7 +100,16 @@ fn share(repo: &Path, tree: &Path, patterns: &[String]) -> Result<()> {
 /// pins images and mounts. Both 0600.
 pub struct Files {
     pub model: PathBuf,
-    pub pin: PathBuf,
+    pin: PathBuf,
+    /// An empty file in place of the checkout's `.env`, where compose cannot read the checkout's files:
+    /// it reads `.env` before all else, and both of these are resolved and need none of it.
+    env_file: Option<PathBuf>,
+}
+
+impl Files {
+    fn compose(&self, stand: &Stand, args: &[&str]) -> Invocation {
+        stand.compose_of(&[&self.model, &self.pin], self.env_file.as_deref(), args.iter().copied())
+    }
 }
 
 /// Writes them, and lets compose say whether they are valid.
@@ -116,10 +127,13 @@ pub fn write_override(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<(Fil
     }
     let pin = dir.join("override.json");
     fsx::write_json(&pin, &pins(target))?;
-    let files = Files { model, pin };
+    let env_file = ctx.facts.unread.as_ref().map(|_| dir.join("empty.env"));
+    if let Some(file) = &env_file {
+        fsx::write_atomic(file, b"")?;
+    }
+    let files = Files { model, pin, env_file };
     let stand = ctx.stand(step)?;
-    let call = stand.compose_of(&[&files.model, &files.pin], ["config", "-q"]).quiet();
-    let valid = stand.exec.run(&call)?.ok();
+    let valid = stand.exec.run(&files.compose(&stand, &["config", "-q"]).quiet())?.ok();
     Ok((files, valid))
 }
 
@@ -168,8 +182,8 @@ pub fn redeploy(ctx: &Ctx<'_>, step: &str, target: &Target, files: &Files) -> Re
     ctx.act(step, "redeploy previous version", json!({ "commit": target.commit }), || {
         let model: Model = Model { raw: fsx::read_json(&files.model)? };
         let services: Vec<String> = target.running.iter().filter(|s| model.has(s)).cloned().collect();
-        let args = ["up", "-d", "--no-build", "--no-deps"].map(String::from);
-        let call = stand.compose_of(&[&files.model, &files.pin], args).args(services.clone()).timeout(limit);
+        let call = files.compose(&stand, &["up", "-d", "--no-build", "--no-deps"]);
+        let call = call.args(services.clone()).timeout(limit);
         stand.exec.run(&call)?.success("start the previous version", Lane::A)?;
         Ok(((), json!({ "services": services })))
     })

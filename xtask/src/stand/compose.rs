@@ -12,13 +12,15 @@ impl Stand {
     /// `docker compose -p PROJECT -f FILE ...` on the stand's own files.
     pub fn compose<I: IntoIterator<Item = S>, S: Into<String>>(&self, args: I) -> Invocation {
         let files: Vec<&Path> = self.files.iter().map(AsRef::as_ref).collect();
-        self.compose_of(&files, args)
+        self.compose_of(&files, None, args)
     }
 
     /// The same on other files; relative paths in them still start where the stand's own do.
+    /// `env_file`: read in place of the stand's `.env`.
     pub fn compose_of<I: IntoIterator<Item = S>, S: Into<String>>(
         &self,
         files: &[&Path],
+        env_file: Option<&Path>,
         args: I,
     ) -> Invocation {
         let mut invocation = self.docker(["compose", "--ansi", "never", "-p", &self.project]);
@@ -26,6 +28,9 @@ impl Stand {
         // relative mounts, and thereby recreate the database container.
         let home = self.files.first().and_then(|f| f.parent()).unwrap_or(&self.repo);
         invocation = invocation.arg("--project-directory").arg(home.display().to_string());
+        if let Some(file) = env_file {
+            invocation = invocation.arg("--env-file").arg(file.display().to_string());
+        }
         for file in files {
             invocation = invocation.arg("-f").arg(file.display().to_string());
         }

@@ -250,11 +250,14 @@ fn and_back_again(ways: &mut Ways, before: &Before, good: &Evidence) {
     let file = ways.stand.repo.join("docker-compose.yml");
     let whole = std::fs::read_to_string(&file).unwrap();
     ways.write("docker-compose.yml", "services:\n  api: [\n");
+    let env = std::fs::read_to_string(ways.stand.repo.join(".env")).unwrap();
+    ways.write(".env", &format!("{env}this line is no pair\n"));
     ways.stand.run(&["status"]).expect(0).says("checkout's compose files say");
     ways.stand.run(&["smoke"]).expect(20).says("docker compose config -q");
     let outcome = ways.stand.run(&["rollback", "--yes", "--json"]).expect(0);
     outcome.says("checkout's compose files say");
     ways.write("docker-compose.yml", &whole);
+    ways.write(".env", &env);
     let evidence = ways.stand.evidence(&outcome);
     let at = &evidence.at;
     let mut checks = std::mem::take(&mut ways.checks);
