@@ -31,30 +31,27 @@ pub struct Standing {
 /// Compares what runs with the checkout and with the last known good release.
 pub fn look(start: &Start<'_>, facts: &Facts, last: Option<&LastKnownGood>, dirt: &Dirt) -> Result<Standing> {
     let trees = trees_root(start.config);
-    let sources: Vec<(String, String)> = facts
-        .containers
-        .iter()
-        .filter(|c| c.running())
+    let running = || facts.containers.iter().filter(|c| c.running());
+    let mut previous: Vec<(String, String)> = running()
         .flat_map(|c| c.binds.iter().map(|b| (c.service.clone(), b.source.clone())))
+        .filter(|(_, source)| Path::new(source).starts_with(&trees))
         .collect();
-    let mut previous: Vec<_> =
-        sources.iter().filter(|(_, source)| Path::new(source).starts_with(&trees)).cloned().collect();
     // One line a service, however many mounts it has there.
     previous.dedup_by(|a, b| a.0 == b.0);
     let Some(last) = last else { return Ok(Standing { previous, ..Standing::default() }) };
     let repo = &start.config.repo;
-    let mounted = sources.iter().any(|(_, source)| Path::new(source) == repo);
+    let mounted = running().any(|c| c.mounts(repo));
     let here = start.stand.has_object(&last.commit)?;
     let moved = dirt.edited() || !here || !start.stand.same_tree("HEAD", &last.commit)?;
-    let running = |s: &&String| facts.container(s).is_some_and(|c| c.running());
+    let runs = |s: &&String| facts.container(s).is_some_and(|c| c.running());
     let gone = target::gone(Some(last), &facts.model, &facts.app_services);
     let model = target::model_of(repo, Some(last))?;
-    let strangers = facts.containers.iter().filter(|c| c.running()).map(|c| c.service.clone());
+    let strangers = running().map(|c| c.service.clone());
     Ok(Standing {
         previous,
         code_live: mounted && moved,
         env: env::differences(repo, &last.rid),
-        gone: gone.iter().filter(running).cloned().collect(),
+        gone: gone.iter().filter(runs).cloned().collect(),
         strangers: strangers.filter(|s| model.as_ref().is_some_and(|m| !m.has(s))).collect(),
         commit: commit(start, last, here)?,
     })

@@ -6,6 +6,7 @@ use super::model::{Bind, option};
 use crate::error::{Context, Lane, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::Path;
 use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,10 @@ impl Container {
     /// The host directory that is mounted at `target`.
     pub fn source_at(&self, target: &str) -> Option<&str> {
         self.binds.iter().find(|b| b.target == target).map(|b| b.source.as_str())
+    }
+    /// Is this host directory mounted, wherever?
+    pub fn mounts(&self, dir: &Path) -> bool {
+        self.binds.iter().any(|b| Path::new(&b.source) == dir)
     }
 }
 

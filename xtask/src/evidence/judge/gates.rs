@@ -231,26 +231,15 @@ fn migrate(dir: &Path, charge: &Charge) -> (bool, String) {
 fn deploy(dir: &Path, charge: &Charge) -> (bool, String) {
     from(dir, "deploy.json", |d: Deploy| {
         let planned = charge.app_services.iter().chain(&charge.data_services);
-        let missing: Vec<&str> = planned
-            .filter(|name| !d.services.iter().any(|s| s.service == **name))
-            .map(String::as_str)
-            .collect();
-        let others = other_images(dir, &d);
-        let ok = d.up
-            && !d.services.is_empty()
-            && d.problems.is_empty()
-            && missing.is_empty()
-            && others.is_empty();
-        let detail = if d.problems.is_empty() && !missing.is_empty() {
-            format!("not looked at: {}", missing.join(", "))
-        } else if d.problems.is_empty() && !others.is_empty() {
-            others.join("; ")
-        } else if ok {
-            format!("{} services up over {} ms", d.services.len(), d.soak_ms)
-        } else {
-            d.problems.join("; ")
-        };
-        (ok, detail)
+        let missing = planned.filter(|name| !d.services.iter().any(|s| s.service == **name));
+        let mut problems = d.problems.clone();
+        problems.extend(missing.map(|name| format!("{name} was not looked at")));
+        problems.extend(other_images(dir, &d));
+        if problems.is_empty() && (!d.up || d.services.is_empty()) {
+            problems.push("the services are not up".into());
+        }
+        let good = format!("{} services up over {} ms", d.services.len(), d.soak_ms);
+        (problems.is_empty(), if problems.is_empty() { good } else { problems.join("; ") })
     })
 }
 

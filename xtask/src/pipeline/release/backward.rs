@@ -14,7 +14,6 @@ use crate::stand::containers::Container;
 use crate::steps::{deploy, migrate, rollback};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// What is done about a failure: a portrait of the stand, then back, as far as the change went.
 pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
@@ -96,7 +95,7 @@ fn tell_of_others(flow: &Flow<'_>, ctx: &Ctx<'_>) -> Result<()> {
     }
     let names = |of: &[&Container]| of.iter().map(|c| c.service.clone()).collect::<BTreeSet<_>>();
     let mut mounting = anew.clone();
-    mounting.retain(|c| c.binds.iter().any(|b| Path::new(&b.source) == flow.start.config.repo));
+    mounting.retain(|c| c.mounts(&flow.start.config.repo));
     let data = json!({ "services": names(&anew), "mounting": names(&mounting) });
     ctx.run.journal.fact("rollback", evidence::STARTED_ANEW, data)
 }
