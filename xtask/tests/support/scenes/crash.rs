@@ -24,7 +24,9 @@ struct Case {
 
 impl Case {
     fn new() -> Case {
-        let stand = Stand::new();
+        let mut stand = Stand::new();
+        // A process that has just been started does not hear that it shall stop: half a minute each time.
+        stand.set("FF_STAND_STOP_GRACE_S", "5");
         let (evidence, kept) = stand.first_release();
         let die = Die::build(&stand);
         let commit = stand.head();
