@@ -14,6 +14,8 @@ mod matrix;
 mod named;
 #[path = "faults/player.rs"]
 mod player;
+#[path = "faults/plays.rs"]
+mod plays;
 #[path = "faults/stage.rs"]
 mod stage;
 mod support;

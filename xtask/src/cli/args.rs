@@ -88,9 +88,9 @@ pub enum Command {
     /// Where scripts/pwsh/ff-backup.ps1 and pwsh (PowerShell 7) are there, the script runs first and
     /// its result is verified; when it fails, so does the backup. Without the script:
     /// --set backup.engine=native
-    Backup,
+    Backup(Single),
     /// The quick check: API, worker, one task that really goes through
-    Smoke,
+    Smoke(Single),
     /// Back to the state before the last release; also finishes or undoes an interrupted run
     Rollback(Rollback),
     /// Which version runs, how to go back, what is open
@@ -151,6 +151,14 @@ fn reason(text: &str) -> Result<String, String> {
     }
 }
 
+/// A command that is one step of a release.
+#[derive(Debug, Args)]
+pub struct Single {
+    /// The id of this run [default: its kind, bak or smk, _<UTC time>_<short head>]
+    #[arg(long, value_name = "RID")]
+    pub rid: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct Rollback {
     /// Go back to this release: its code, and the database as it left it
@@ -162,6 +170,9 @@ pub struct Rollback {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// The id of this run [default: rbk_<UTC time>_<short head>]
+    #[arg(long, value_name = "RID")]
+    pub rid: Option<String>,
 }
 
 #[derive(Debug, Args)]

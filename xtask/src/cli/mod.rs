@@ -49,8 +49,8 @@ fn run(cli: &Cli, screen: &Screen) -> Result<Exit> {
     let global = &cli.global;
     match &cli.command {
         Command::Release(args) => release::run(global, args, screen),
-        Command::Backup => backup::run(global, screen),
-        Command::Smoke => smoke::run(global, screen),
+        Command::Backup(args) => backup::run(global, args, screen),
+        Command::Smoke(args) => smoke::run(global, args, screen),
         Command::Rollback(args) => rollback::run(global, args, screen),
         Command::Status => status::run(global, screen),
         Command::Doctor => doctor::run(global, screen),

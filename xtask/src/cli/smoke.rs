@@ -1,6 +1,6 @@
 //! `smoke`
 
-use super::args::Global;
+use super::args::{Global, Single};
 use super::with_global;
 use crate::clock::human_ms;
 use crate::error::{Exit, Result};
@@ -8,7 +8,7 @@ use crate::evidence::EVIDENCE;
 use crate::pipeline::single;
 use crate::report::Screen;
 
-pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
+pub fn run(global: &Global, args: &Single, screen: &Screen) -> Result<Exit> {
     with_global(global, screen, |start| {
         let told = |check: &crate::evidence::records::Check| {
             let word = if check.ok { screen.paint.good("good") } else { screen.paint.bad("NOT ") };
@@ -21,7 +21,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                 ));
             }
         };
-        let ending = single::smoke(start, &told)?;
+        let ending = single::smoke(start, args.rid.as_deref(), &told)?;
         if let Some(summary) = &ending.summary {
             let verdict = if summary.ok { screen.paint.good("PASS") } else { screen.paint.bad("FAIL") };
             let good = summary.smoke.iter().filter(|c| c.ok).count();

@@ -56,6 +56,9 @@ pub const STOP: (&str, &str) = ("change", "stop services");
 pub const UNFENCE: (&str, &str) = ("change", "unfence");
 /// The same for a database that comes from a backup directory: it replaces the live one.
 pub const REPLACE: (&str, &str) = ("rollback", "fence before the swap");
+/// The acts of a way back before which nothing was changed by it.
+pub const STOP_BACK: (&str, &str) = ("rollback", "stop failed version");
+pub const OPEN_BACK: (&str, &str) = ("rollback", "open database");
 
 /// How far a run got in changing the stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,16 +70,17 @@ pub enum Reached {
 
 /// How far the journal says that the run got.
 pub fn reached(journal: &[Line]) -> Reached {
-    let begun = |(step, act): (&str, &str)| {
-        journal.iter().any(|l| l.kind == LineKind::Intent && l.step == step && l.act == act)
-    };
-    if begun(UNFENCE) || begun(REPLACE) {
+    if has_begun(journal, UNFENCE) || has_begun(journal, REPLACE) {
         Reached::Unfenced
-    } else if begun(STOP) {
+    } else if has_begun(journal, STOP) {
         Reached::Stopped
     } else {
         Reached::Unchanged
     }
+}
+
+fn has_begun(journal: &[Line], (step, act): (&str, &str)) -> bool {
+    journal.iter().any(|l| l.kind == LineKind::Intent && l.step == step && l.act == act)
 }
 
 /// Judges the run in `dir`.
@@ -90,7 +94,8 @@ pub fn judge(dir: &Path) -> Result<Judgement> {
     let reached = reached(&journal);
 
     if charge.command == "rollback" {
-        return Ok(judge_rollback(gates, failure, rollback, reached));
+        let touched = [STOP_BACK, OPEN_BACK, REPLACE].iter().any(|act| has_begun(&journal, *act));
+        return Ok(judge_rollback(gates, failure, rollback, touched));
     }
     if failure.is_none() && all_ok {
         let waived = !charge.waivers.is_empty();
@@ -166,11 +171,11 @@ fn judge_rollback(
     gates: Vec<Gate>,
     failure: Option<Failure>,
     rollback: Option<Rollback>,
-    reached: Reached,
+    touched: bool,
 ) -> Judgement {
     let all_ok = gates.iter().all(|g| g.ok);
     let reason = failure.as_ref().map(|f| join(&f.what, f.why.as_deref()));
-    let (verdict, exit, state_left) = match (&rollback, reached) {
+    let (verdict, exit, state_left) = match (&rollback, touched) {
         (Some(back), _) if back.verified && all_ok && failure.is_none() => (
             Verdict::Pass,
             Exit::Pass,
@@ -182,7 +187,7 @@ fn judge_rollback(
                 _ => "the version of before runs, on the database as it was then".into(),
             },
         ),
-        (None, Reached::Unchanged) => {
+        (None, false) => {
             let by = failure.as_ref().and_then(|f| f.stopped_by.as_deref());
             let exit = match by {
                 Some("terminate") => Exit::Terminated,
@@ -192,8 +197,11 @@ fn judge_rollback(
             (Verdict::Refused, exit, "unchanged".into())
         }
         (Some(back), _) => {
-            let what =
-                if back.problems.is_empty() { "not verified".into() } else { back.problems.join("; ") };
+            let what = match (back.problems.is_empty(), &failure) {
+                (false, _) => back.problems.join("; "),
+                (true, Some(failure)) => failure.what.clone(),
+                (true, None) => "not verified".into(),
+            };
             (Verdict::Fail, Exit::NeedsPerson, format!("needs a person: {what}"))
         }
         (None, _) => (Verdict::Fail, Exit::NeedsPerson, "needs a person: the rollback did not end".into()),

@@ -14,7 +14,9 @@ mod verify;
 pub use derive::{Begun, STARTED_ANEW, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
 pub use journal::{Journal, Line, LineKind, read as read_journal};
-pub use judge::{Charge, Judgement, REPLACE, Reached, STOP, UNFENCE, judge, other_images, reached};
+pub use judge::{
+    Charge, Judgement, OPEN_BACK, REPLACE, Reached, STOP, STOP_BACK, UNFENCE, judge, other_images, reached,
+};
 pub use leaks::leaks;
 pub use summary::*;
 pub use verify::{Render, Verification, hashes, verify};
@@ -181,6 +183,20 @@ pub fn free_rid(root: &Path, rid: String) -> String {
         number += 1;
     }
     name
+}
+
+/// The rid of a run of that kind: the one that was asked for, or a new one. An id of the operator's
+/// own begins with the kind, as every other does.
+pub fn rid_of(root: &Path, kind: &str, asked: Option<&str>, head: Option<&str>) -> Result<String> {
+    let Some(rid) = asked else { return Ok(free_rid(root, new_rid(kind, Clock::System, head))) };
+    check_rid(rid)?;
+    if rid.starts_with(&format!("{kind}_")) {
+        return Ok(rid.into());
+    }
+    Err(Fault::usage(format!("`{rid}` is no id for this command"))
+        .why("the kind of a run is told by how its id begins")
+        .remedy(format!("let it begin with {kind}_, or leave --rid out"))
+        .into())
 }
 
 /// A rid becomes a file name, a word of commands and a part of a git ref: `[A-Za-z0-9._-]` only,

@@ -23,6 +23,12 @@ fn a_rid_is_a_plain_name_and_a_directory_is_used_once() {
     assert_eq!(fault_of(&again).exit, Some(Exit::Refused));
     assert_eq!(free_rid(dir.path(), first.rid.clone()), format!("{}.2", first.rid));
     assert_eq!(free_rid(dir.path(), "other".into()), "other");
+    assert!(rid_of(dir.path(), "smk", None, None).unwrap().starts_with("smk_"));
+    assert_eq!(rid_of(dir.path(), "bak", Some("bak_mine"), None).unwrap(), "bak_mine");
+    for bad in ["smk_mine", "bak", "bak_ x"] {
+        let refused = rid_of(dir.path(), "bak", Some(bad), None).unwrap_err();
+        assert_eq!(fault_of(&refused).exit, Some(Exit::Usage), "{bad}");
+    }
 }
 
 #[test]
@@ -105,6 +111,25 @@ fn a_digest_finds_every_kind_of_change() {
     assert_eq!(found, expected);
     fs::write(dir.path().join(DIGEST), "garbage\n").unwrap();
     assert!(check_digest(dir.path()).unwrap().contains(&Mismatch::Malformed(1)));
+}
+
+#[test]
+fn a_rollback_without_a_record_left_the_stand_alone_only_before_its_first_act() {
+    for (act, exit) in [
+        (("rollback", "stage"), Exit::Refused),
+        (STOP_BACK, Exit::NeedsPerson),
+        (OPEN_BACK, Exit::NeedsPerson),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = run(dir.path());
+        run.write_json("plan.json", &json!({ "command": "rollback" })).unwrap();
+        run.journal.act(act.0, act.1, json!({}), || Ok(((), json!({})))).unwrap();
+        let failure = records::Failure { what: "the disk is full".into(), ..records::Failure::default() };
+        run.write_json("failure.json", &failure).unwrap();
+        let judged = judge(&run.path).unwrap();
+        assert_eq!(judged.exit, exit, "{act:?}: {judged:?}");
+        assert_eq!(judged.state_left == "unchanged", exit == Exit::Refused, "{act:?}: {judged:?}");
+    }
 }
 
 /// A finished quick smoke, as small as a run can be.

@@ -9,24 +9,25 @@ use super::lock::Lock;
 use super::offer::{Choice, Offer};
 use super::open_runs::OpenRun;
 use super::release::failure_of;
-use super::{Ending, Start, begin, single, step};
+use super::{Ending, Start, StepFailure, begin, single, step};
 use crate::acts::Ctx;
-use crate::clock::{self, Clock};
+use crate::clock;
 use crate::error::{Exit, Fault, Result};
 use crate::evidence::records::*;
-use crate::evidence::{Previous, RunDir, begun, new_rid, read_journal};
+use crate::evidence::{EVIDENCE, Previous, RunDir, begun, read_journal, rid_of};
 use crate::facts::Facts;
 use crate::lkg::{LastKnownGood, Store};
 use crate::steps::precheck;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Goes back.
-pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer) -> Result<Ending> {
+/// Goes back. `rid`: the id that was asked for. An error is one before which nothing was touched: what
+/// fails later stands in the evidence.
+pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&str>) -> Result<Ending> {
     let head = start.stand.head()?;
-    let rid = new_rid("rbk", Clock::System, Some(&head));
+    let rid = rid_of(&start.config.repo.join(EVIDENCE), "rbk", rid, Some(&head))?;
     let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "rollback")?;
-    let (run, mut plan) = single::open(start, facts, "rbk", "rollback", &offer.words)?;
+    let (run, mut plan) = single::open(start, facts, &rid, "rollback", &offer.words, Some(head.clone()))?;
     plan.branch = start.stand.branch().unwrap_or_default();
     let recovers = match &offer.choice {
         Choice::Recover(open) => Some(original(open)),
@@ -40,25 +41,44 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer) -> Result<Endin
         go(start, &run, &mut facts, &id, &mut lock, offer, recovers.as_deref(), &head, &plan.run.time)
     });
     let done = run.read::<Rollback>("rollback.json").is_some_and(|r| r.verified);
+    let outcome = outcome.and_then(|()| match done {
+        true => tell_last_good(start, offer, recovers.as_deref()).map_err(|error| StepFailure {
+            step: "rollback".into(),
+            error: error.context("record which release is the last known good one"),
+            by: None,
+        }),
+        false => Ok(()),
+    });
     let failure = outcome.err().map(|f| failure_of(&f, &run));
+    Ok(finish::finish(start, &run, failure.as_ref(), None))
+}
+
+/// What was undone is no longer the last known good release; what was gone back to is.
+fn tell_last_good(start: &Start<'_>, offer: &Offer, recovers: Option<&str>) -> Result<()> {
     let store = Store::of(&start.config.repo);
-    if done && let Choice::To { release, .. } = &offer.choice {
+    if let Choice::To { release, .. } = &offer.choice {
         store.set_last(&LastKnownGood { undo: None, ..release.clone() })?;
     }
-    if done && let Some(of) = &recovers {
-        // A rollback from a backup directory that was interrupted, and is finished now.
-        if let Some(to) = store.target(of).filter(|t| t.rid.starts_with("rbk")).and_then(|t| t.previous) {
-            store.set_last(&LastKnownGood { undo: None, ..to })?;
-        }
-        // What was undone is no longer the last known good release; what was before it is again.
-        if store.last()?.is_some_and(|l| &l.rid == of) {
-            match store.target(of).and_then(|t| t.previous) {
-                Some(previous) => store.set_last(&previous)?,
-                None => store.clear_last()?,
-            }
+    let Some(of) = recovers else { return Ok(()) };
+    // A rollback from a backup directory that was interrupted, and is finished now.
+    if let Some(to) = store.target(of).filter(|t| t.rid.starts_with("rbk")).and_then(|t| t.previous) {
+        store.set_last(&LastKnownGood { undo: None, ..to })?;
+    }
+    if store.last()?.is_some_and(|l| l.rid == of) {
+        match store.target(of).and_then(|t| t.previous) {
+            Some(previous) => store.set_last(&previous)?,
+            None => store.clear_last()?,
         }
     }
-    Ok(finish::finish(start, &run, failure.as_ref(), None))
+    Ok(())
+}
+
+/// What of a run that is over cannot be taken away is told. It is in nobody's way, the next release that
+/// passes takes it along, and it makes no database and no version that is back less so.
+fn tidied(ctx: &Ctx<'_>, outcome: Result<()>) {
+    if let Err(error) = outcome {
+        ctx.events.warn("rollback", format!("something was left behind: {error:#}"));
+    }
 }
 
 /// The release that an interrupted run was about: its own, or the one that it was recovering.

@@ -8,10 +8,10 @@ use super::{Ending, Start, begin, housekeeping, open_runs, step};
 use crate::acts::script::Engine;
 use crate::acts::smoke::{self, Patience, Warm};
 use crate::acts::{Ctx, elsewhere, target};
-use crate::clock::{self, Clock};
+use crate::clock;
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Check;
-use crate::evidence::{EVIDENCE, RunDir, free_rid, new_rid};
+use crate::evidence::{EVIDENCE, RunDir, rid_of};
 use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::lkg::Store;
@@ -41,43 +41,32 @@ pub fn unread(why: &str) -> String {
     format!("what the checkout's compose files say, so what the last good release had counts: {why}")
 }
 
-/// Opens a run directory with its plan.
+/// Opens the directory of a run with its plan.
 pub fn open(
     start: &Start<'_>,
     facts: &Facts,
-    kind: &str,
-    command: &str,
-    does: &str,
-) -> Result<(RunDir, Plan)> {
-    open_at(start, facts, kind, command, does, start.stand.head().ok())
-}
-
-fn open_at(
-    start: &Start<'_>,
-    facts: &Facts,
-    kind: &str,
+    rid: &str,
     command: &str,
     does: &str,
     head: Option<String>,
 ) -> Result<(RunDir, Plan)> {
-    let now = Clock::System;
     let root = start.config.repo.join(EVIDENCE);
-    let rid = free_rid(&root, new_rid(kind, now, head.as_deref()));
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
     let redactor = start.stand.exec.redactor();
     let run = match command {
-        "rollback" => RunDir::create_with_room(&root, &rid, redactor)?,
-        _ => RunDir::create(&root, &rid, redactor)?,
+        "rollback" => RunDir::create_with_room(&root, rid, redactor)?,
+        _ => RunDir::create(&root, rid, redactor)?,
     };
     let planned = Planned { step: command.into(), does: does.into(), skipped: None };
-    let mut plan = Plan::single(command, start.config, facts, &rid, &clock::rfc3339(now.now()), planned);
+    let now = clock::rfc3339(clock::Clock::System.now());
+    let mut plan = Plan::single(command, start.config, facts, rid, &now, planned);
     plan.commit = head.unwrap_or_default();
     run.write_json("plan.json", &plan)?;
     Ok((run, plan))
 }
 
-/// S1 alone.
-pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending> {
+/// S1 alone. `rid`: the id that was asked for.
+pub fn smoke(start: &Start<'_>, rid: Option<&str>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending> {
     // Nothing one after another that can be asked at once: a person waits for this one.
     let mut warm = None;
     let (facts, head) = std::thread::scope(|scope| {
@@ -91,7 +80,8 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
     });
     let facts = facts?;
     facts::learn_secrets(start.stand, &facts.model);
-    let (run, mut plan) = open_at(start, &facts, "smk", "smoke", "every check once", head)?;
+    let rid = rid_of(&start.config.repo.join(EVIDENCE), "smk", rid, head.as_deref())?;
+    let (run, mut plan) = open(start, &facts, &rid, "smoke", "every check once", head)?;
     let id = begin(start, &run, "smoke", None, None)?;
     let ctx = Ctx {
         config: start.config,
@@ -124,8 +114,8 @@ pub fn smoke(start: &Start<'_>, told: &(dyn Fn(&Check) + Sync)) -> Result<Ending
     Ok(finish::finish(start, &run, failure.as_ref(), None))
 }
 
-/// B1 alone, with proof.
-pub fn backup(start: &Start<'_>) -> Result<Ending> {
+/// B1 alone, with proof. `rid`: the id that was asked for.
+pub fn backup(start: &Start<'_>, rid: Option<&str>) -> Result<Ending> {
     let engine = Engine::of(start.config, &start.stand.exec)?;
     let mut facts = look(start)?;
     facts.versions.extend(facts::more_versions(start.stand));
@@ -133,11 +123,11 @@ pub fn backup(start: &Start<'_>) -> Result<Ending> {
     let pg = facts.pg(start.stand, start.config)?;
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project, Some(&pg))?;
     let head = start.stand.head()?;
-    let rid = new_rid("bak", Clock::System, Some(&head));
+    let rid = rid_of(&start.config.repo.join(EVIDENCE), "bak", rid, Some(&head))?;
     let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "backup")?;
     open_runs::refuse(&start.config.repo)?;
     elsewhere::refuse(&pg, &start.config.repo)?;
-    let (run, mut plan) = open(start, &facts, "bak", "backup", "dump one snapshot")?;
+    let (run, mut plan) = open(start, &facts, &rid, "backup", "dump one snapshot", Some(head.clone()))?;
     plan.steps.push(Planned { step: "proof".into(), does: "restore beside, compare".into(), skipped: None });
     run.write_json("plan.json", &plan)?;
     let id = begin(start, &run, "backup", None, None)?;

@@ -9,8 +9,8 @@ use crate::acts::sums::Sums;
 use crate::acts::{Ctx, admin_app, aside, cluster, code, env, fence, freeze, properties, restore, swap};
 use crate::clock;
 use crate::error::{Fault, Lane, Result, fault_of, some};
-use crate::evidence::Reached;
 use crate::evidence::records::{Fence, Rollback, Smoke};
+use crate::evidence::{OPEN_BACK, Reached, STOP_BACK};
 use crate::fsx;
 use crate::lkg::{Store, Target};
 use crate::stand::postgres;
@@ -103,7 +103,7 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     let target = given.target;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("undo"))?;
-    ctx.act("rollback", "open database", json!({ "database": target.database }), || {
+    ctx.act(OPEN_BACK.0, OPEN_BACK.1, json!({ "database": target.database }), || {
         // A clone that is still being copied would come back after it was dropped.
         pg.end_backends(&mut admin, &admin_app(&target.id))?;
         fence::unfence(&mut admin, &target.database)?;
@@ -214,7 +214,7 @@ fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
         .collect();
     let grace = ctx.config.stand.stop_grace_s;
     ctx.waiting("rollback", "the failed version to stop", Duration::from_secs(grace));
-    ctx.act("rollback", "stop failed version", json!({ "containers": ids }), || {
+    ctx.act(STOP_BACK.0, STOP_BACK.1, json!({ "containers": ids }), || {
         if !ids.is_empty() {
             // By id: the failed version's own compose file is not trusted with this.
             stand
@@ -280,7 +280,7 @@ fn swap_in(
         Ok(((), json!({})))
     })?;
     record.database.properties_replayed = statements.len() as u64;
-    ctx.act("rollback", "open database", json!({ "database": live }), || {
+    ctx.act(OPEN_BACK.0, OPEN_BACK.1, json!({ "database": live }), || {
         fence::unfence(admin, live)?;
         Ok(((), json!({})))
     })?;

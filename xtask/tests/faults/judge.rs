@@ -2,16 +2,17 @@
 //! how far the release was, the evidence says the same and verifies, nothing
 //! became the last known good, nothing hangs, nothing lives on.
 
+use crate::plays::Play;
 use crate::stage::{Cell, Stage};
 use crate::support::poll;
 use crate::tape::{Fault, Kind, SETUP};
 use serde_json::Value;
 use std::time::Duration;
 
-/// How far a release is when a call is made.
+/// How far a run is when a call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Until the application is stopped.
+    /// Until the application is stopped; all of a backup and of a smoke.
     Before,
     /// From the stop to the last good check.
     Changed,
@@ -46,19 +47,20 @@ pub fn strict() -> bool {
     std::env::var_os("XTASK_FAULTS_STRICT").is_some()
 }
 
-pub fn judge(stage: &Stage, phase: Phase, label: &str, fault: &Fault, cell: &Cell) -> Found {
+pub fn judge(stage: &Stage, play: Play, phase: Phase, label: &str, fault: &Fault, cell: &Cell) -> Found {
     let Some(hit) = cell.calls.iter().find(|c| c.fault.is_some()) else { return Found::NotReached };
     let code = cell.outcome.code;
     let mut wrong = Vec::new();
     let passed = code == 0;
     let (mut named, mut believed) = (false, false);
-    if cell.calls.iter().any(|c| c.same) && passed == (phase != Phase::Back) {
+    let undisturbed = if play == Play::Release && phase == Phase::Back { 30 } else { 0 };
+    if cell.calls.iter().any(|c| c.same) && code == undisturbed {
         return Found::Same;
     }
-    if passed && phase != Phase::After {
+    if passed && ![Phase::After, Phase::Back].contains(&phase) {
         let stale = cell.calls.iter().any(|c| c.stale);
         let hard = [Kind::Exit1, Kind::Killed, Kind::Hangs].contains(&fault.kind);
-        if crate::named::find(phase, label, fault.kind).is_some() {
+        if crate::named::find(play, phase, label, fault.kind).is_some() {
             named = true;
         } else if fault.kind == Kind::Lie && (hit.act && !stale) {
             return Found::NotSeen;
@@ -68,18 +70,12 @@ pub fn judge(stage: &Stage, phase: Phase, label: &str, fault: &Fault, cell: &Cel
             wrong.push("PASS".into());
         }
     }
-    let allowed: &[i32] = match phase {
-        Phase::Before => &[0, 2, 10, 11, 20],
-        Phase::Changed => &[0, 20, 30, 40],
-        Phase::After => &[0, 50],
-        Phase::Back => &[30, 40],
-    };
-    if !allowed.contains(&code) {
+    if !play.allowed(phase).contains(&code) {
         wrong.push(format!("exit {code}"));
     }
-    evidence(cell, code, &mut wrong);
+    evidence(play, cell, code, &mut wrong);
     let good = cell.repo.join("ops/_local/lkg/last_known_good.json");
-    let same = std::fs::read_to_string(good).unwrap_or_default() == stage.good();
+    let same = std::fs::read_to_string(good).unwrap_or_default() == stage.good(play);
     if !passed && !same {
         wrong.push("another last known good".into());
     }
@@ -101,7 +97,7 @@ pub fn judge(stage: &Stage, phase: Phase, label: &str, fault: &Fault, cell: &Cel
     }
 }
 
-fn evidence(cell: &Cell, code: i32, wrong: &mut Vec<String>) {
+fn evidence(play: Play, cell: &Cell, code: i32, wrong: &mut Vec<String>) {
     let Some(dir) = &cell.outcome.dir else {
         if ![2, 10, 11, 20].contains(&code) {
             wrong.push("no evidence".into());
@@ -114,15 +110,7 @@ fn evidence(cell: &Cell, code: i32, wrong: &mut Vec<String>) {
         wrong.push(format!("summary.json says exit {}", summary["exit_code"]));
     }
     let state = summary["state_left"].as_str().unwrap_or_default();
-    let fits = match code {
-        0 => state == "the new version runs",
-        10 | 11 => state == "unchanged",
-        20 => state == "unchanged" || state.starts_with("as before"),
-        30 => state.starts_with("the previous version runs"),
-        40 => state.starts_with("needs a person"),
-        _ => true,
-    };
-    if !fits {
+    if code != 50 && !play.states(code).iter().any(|s| state.contains(s)) {
         wrong.push(format!("exit {code}, state_left `{state}`"));
     }
     if code != 50 {

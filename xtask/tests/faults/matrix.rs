@@ -1,8 +1,9 @@
-//! The matrix: made of the calls that a release which passes and one which
-//! goes back were seen to make, so that a new call is in it by itself.
+//! The matrix: made of the calls that each command was seen to make, so that a
+//! new call is in it by itself.
 
 use crate::judge::{Found, Phase, judge, strict};
 use crate::named::{idle, name};
+use crate::plays::{PLAYS, Play};
 use crate::stage::{Cell, Lane, Stage};
 use crate::support::note;
 use crate::tape::{Call, Fault, KINDS, Kind};
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 /// A document of the last run is written to the file that this names.
 const WRITE: &str = "XTASK_FAULTS_WRITE";
-/// Only calls whose label has this word.
+/// Only calls whose label has this word, or of the command with this name.
 const ONLY: &str = "XTASK_FAULTS_ONLY";
 /// `all`: every way for every call; else one of the seven for each, turn by turn, and before the stop
 /// for every second one.
@@ -23,6 +24,7 @@ const LANES: usize = 6;
 
 /// A cell to be tried.
 struct Plan {
+    play: Play,
     phase: Phase,
     label: String,
     fault: Fault,
@@ -31,12 +33,23 @@ struct Plan {
 pub fn run() {
     let stage = Stage::record();
     let lane = Lane::open(&stage);
-    let good = stage.cell(&lane, 0, &[], false);
-    control(&good, 0);
-    let back = stage.cell(&lane, 1, &[], true);
-    control(&back, 30);
-    let (plans, calls) = plans(&good.calls, &back.calls);
-    let idle = idle(calls.iter().map(|(when, label)| (*when, label.as_str())));
+    let mut all = All::default();
+    for (number, play) in PLAYS.into_iter().enumerate() {
+        let whole = stage.cell(&lane, play, number, &[], false);
+        control(&whole, 0);
+        all.add(play, &whole.calls, &[Phase::Before, Phase::Changed, Phase::After]);
+        if play == Play::Release {
+            let back = stage.cell(&lane, play, PLAYS.len(), &[], true);
+            control(&back, 30);
+            all.add(play, &back.calls, &[Phase::Back]);
+        } else {
+            all.add(play, &whole.calls, &[Phase::Back]);
+        }
+    }
+    let All { mut plans, calls, .. } = all;
+    // What is done while the stand is changed is tried first.
+    plans.sort_by_key(|plan| plan.phase == Phase::Before);
+    let idle = idle(&calls);
     note(format!("entries of named.rs that no call fits: {idle:#?}"));
     assert!(idle.is_empty() || !strict(), "entries of named.rs that no call fits");
     note(format!("{} cells", plans.len()));
@@ -51,12 +64,14 @@ pub fn run() {
                     let number = next.fetch_add(1, Ordering::SeqCst);
                     let Some(plan) = plans.get(number) else { return };
                     let fault = std::slice::from_ref(&plan.fault);
-                    let cell = stage.cell(&lane, number + 2, fault, plan.phase == Phase::Back);
-                    let found = judge(&stage, plan.phase, &plan.label, &plan.fault, &cell);
+                    let bad = plan.play == Play::Release && plan.phase == Phase::Back;
+                    let cell = stage.cell(&lane, plan.play, number + PLAYS.len() + 1, fault, bad);
+                    let found = judge(&stage, plan.play, plan.phase, &plan.label, &plan.fault, &cell);
                     if let Found::Wrong(wrong) = &found {
                         let what = wrong.join("; ");
                         note(format!(
-                            "WRONG {:?} {:?} {}\n    {what}",
+                            "WRONG {} {:?} {:?} {}\n    {what}",
+                            plan.play.name(),
                             plan.phase,
                             plan.fault.kind,
                             name(&plan.label)
@@ -69,7 +84,8 @@ pub fn run() {
                     }
                     if found == Found::Believed {
                         let call = name(&plan.label);
-                        note(format!("believed: {:?} {:?} {call:.150}", plan.phase, plan.fault.kind));
+                        let when = format!("{} {:?}", plan.play.name(), plan.phase);
+                        note(format!("believed: {when} {:?} {call:.150}", plan.fault.kind));
                     }
                     results.lock().unwrap().push((number, found));
                 }
@@ -96,45 +112,40 @@ fn control(cell: &Cell, code: i32) {
     assert_eq!(cell.outcome.code, code, "nothing was broken{}", cell.outcome.at());
 }
 
-/// Every call once for each phase in which it is made, broken in every way.
-/// With every call and when it is made.
-fn plans(good: &[Call], back: &[Call]) -> (Vec<Plan>, Vec<(Phase, String)>) {
-    let only = std::env::var(ONLY).unwrap_or_default();
-    let all = std::env::var(EXTENT).is_ok_and(|extent| extent == "all");
-    let mut seen = BTreeSet::new();
-    let mut plans = Vec::new();
-    let mut all_calls = Vec::new();
-    let stops = |c: &Call| c.label.contains(" stop -t ");
-    let mut of = |calls: &[Call], from: Phase, wanted: &[Phase]| {
-        let mut phase = from;
+/// Every cell, and every call with when it is made.
+#[derive(Default)]
+struct All {
+    plans: Vec<Plan>,
+    calls: Vec<(Play, Phase, String)>,
+    seen: BTreeSet<(Play, Phase, String)>,
+}
+
+impl All {
+    /// Adds the calls of one run that are made in `wanted`: each once for each phase, broken in every
+    /// way, or in the one whose turn it is.
+    fn add(&mut self, play: Play, calls: &[Call], wanted: &[Phase]) {
+        let only = std::env::var(ONLY).unwrap_or_default();
+        let every = std::env::var(EXTENT).is_ok_and(|extent| extent == "all");
+        let mut phase = Phase::Before;
         for call in calls {
-            if stops(call) && phase == Phase::Before {
-                phase = Phase::Changed;
-            } else if call.label.contains("ffxlock") && call.label.contains(" rollback ") {
-                phase = Phase::Back;
-            } else if phase == Phase::Changed && call.label.contains("rm -rf /tmp/ffx_") {
-                phase = Phase::After;
+            phase = play.phase(phase, call);
+            if !wanted.contains(&phase) {
+                continue;
             }
-            if wanted.contains(&phase) {
-                all_calls.push((phase, call.label.clone()));
+            self.calls.push((play, phase, call.label.clone()));
+            let mine = call.label.contains(&only) || play.name() == only;
+            if !mine || !self.seen.insert((play, phase, call.key.clone())) {
+                continue;
             }
-            if wanted.contains(&phase) && call.label.contains(&only) && seen.insert((phase, call.key.clone()))
-            {
-                let turn = KINDS[seen.len() % KINDS.len()];
-                // Before the stop nothing can be lost: every second call stands for its neighbour there.
-                let usual = phase != Phase::Before || seen.len() % 2 == 0;
-                for kind in KINDS.into_iter().filter(|k| all || usual && *k == turn) {
-                    let fault = Fault { key: call.key.clone(), nth: call.nth, kind };
-                    plans.push(Plan { phase, label: call.label.clone(), fault });
-                }
+            let turn = KINDS[self.seen.len() % KINDS.len()];
+            // Before the stop nothing can be lost: every second call stands for its neighbour there.
+            let usual = phase != Phase::Before || self.seen.len().is_multiple_of(2);
+            for kind in KINDS.into_iter().filter(|k| every || usual && *k == turn) {
+                let fault = Fault { key: call.key.clone(), nth: call.nth, kind };
+                self.plans.push(Plan { play, phase, label: call.label.clone(), fault });
             }
         }
-    };
-    of(good, Phase::Before, &[Phase::Before, Phase::Changed, Phase::After]);
-    of(back, Phase::Before, &[Phase::Back]);
-    // What is done while the stand is changed is tried first.
-    plans.sort_by_key(|plan| plan.phase == Phase::Before);
-    (plans, all_calls)
+    }
 }
 
 /// How often each outcome came, by the way of breaking.
@@ -142,7 +153,7 @@ type Row = BTreeMap<Kind, BTreeMap<String, usize>>;
 
 /// The results as the document has them.
 fn table(results: &[(&Plan, Found)]) -> String {
-    let mut rows: BTreeMap<(Phase, &str), Row> = BTreeMap::new();
+    let mut rows: BTreeMap<(Play, Phase, &str), Row> = BTreeMap::new();
     for (plan, found) in results {
         let word = match found {
             Found::Holds(code) => code.to_string(),
@@ -154,14 +165,14 @@ fn table(results: &[(&Plan, Found)]) -> String {
             Found::OffTape(code) => format!("{code} off tape"),
             Found::Wrong(_) => "WRONG".into(),
         };
-        let row = rows.entry((plan.phase, class(&plan.label))).or_default();
+        let row = rows.entry((plan.play, plan.phase, class(&plan.label))).or_default();
         *row.entry(plan.fault.kind).or_default().entry(word).or_default() += 1;
     }
     let mut text =
-        String::from("| when | what | exit 1 | killed | hangs | empty | garbage | a lie | half |\n");
-    text.push_str("|---|---|---|---|---|---|---|---|---|\n");
-    for ((phase, class), row) in rows {
-        text.push_str(&format!("| {phase:?} | {class} |"));
+        String::from("| run | when | what | exit 1 | killed | hangs | empty | garbage | a lie | half |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
+    for ((play, phase, class), row) in rows {
+        text.push_str(&format!("| {} | {phase:?} | {class} |", play.name()));
         for kind in KINDS {
             let words = row.get(&kind).into_iter().flatten();
             let words: Vec<String> = words.map(|(word, n)| format!("{word} x{n}")).collect();

@@ -1,12 +1,15 @@
-//! The cells of a release that passes although a call in it was broken: each
+//! The cells of a run that passes although a call in it was broken: each
 //! call by its name, each with the reason. What is not here is a failure of
 //! the matrix, and so is an entry that no call fits.
 
 use crate::judge::Phase;
+use crate::plays::Play;
 use crate::tape::Kind;
 
 /// An exception.
 pub struct Named {
+    /// In which commands; none: in all.
+    pub only: &'static [Play],
     pub when: Phase,
     /// How the name of the call begins (see [`name`]).
     pub call: &'static str,
@@ -20,7 +23,17 @@ const ALL: &[Kind] = &[Exit1, Killed, Hangs, Empty, Garbage, Lie, Half];
 const UNREAD: &[Kind] = &[Empty, Garbage, Half];
 
 const fn named(when: Phase, call: &'static str, ways: &'static [Kind], why: &'static str) -> Named {
-    Named { when, call, ways, why }
+    Named { only: &[], when, call, ways, why }
+}
+
+const fn only(
+    only: &'static [Play],
+    when: Phase,
+    call: &'static str,
+    ways: &'static [Kind],
+    why: &'static str,
+) -> Named {
+    Named { only, when, call, ways, why }
 }
 
 use Kind::{Empty, Exit1, Garbage, Half, Hangs, Killed, Lie};
@@ -77,6 +90,12 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker compose build", UNREAD, WORDS),
     named(Before, "psql postgres | CHECKPOINT", ALL, "makes the clone quicker; nothing depends on it"),
     named(Before, "docker tag", UNREAD, WORDS),
+    named(Before, "psql postgres | SELECT row_to_json(q) FROM ( SELECT datname AS name, oid", &[Lie], "another row, well-formed: nothing else tells of a database"),
+    named(Before, "psql postgres | SELECT count(pg_terminate_backend(pid)) AS n", &[Lie], "another number, for the records; who is still there is asked after it"),
+    // In other commands than a release.
+    only(&[Play::Smoke], Before, "git rev-parse --verify HEAD^{commit}", ALL, "the commit for the records; the checks ask what runs"),
+    only(&[Play::Undo, Play::Recover, Play::Backup], Before, "git rev-parse --verify HEAD^{commit}", &[Lie], "another commit, well-formed; for the records"),
+    only(&[Play::Undo, Play::Recover], Before, "git rev-parse --abbrev-ref HEAD", ALL, "a label in the records"),
     // While the stand is changed.
     named(Changed, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
     named(Changed, "docker logs", ALL, "a portrait for the evidence"),
@@ -100,15 +119,21 @@ pub const NAMED: &[Named] = &[
 ];
 
 /// The entry for a cell.
-pub fn find(when: Phase, label: &str, way: Kind) -> Option<&'static Named> {
-    let name = name(label);
-    NAMED.iter().find(|n| n.when == when && n.ways.contains(&way) && name.starts_with(n.call))
+pub fn find(play: Play, when: Phase, label: &str, way: Kind) -> Option<&'static Named> {
+    NAMED.iter().find(|n| n.ways.contains(&way) && n.fits(play, when, label))
+}
+
+impl Named {
+    fn fits(&self, play: Play, when: Phase, label: &str) -> bool {
+        self.when == when
+            && (self.only.is_empty() || self.only.contains(&play))
+            && name(label).starts_with(self.call)
+    }
 }
 
 /// Entries that fit none of these calls.
-pub fn idle<'a>(calls: impl Iterator<Item = (Phase, &'a str)> + Clone) -> Vec<String> {
-    let fits =
-        |n: &&Named| calls.clone().any(|(when, label)| when == n.when && name(label).starts_with(n.call));
+pub fn idle(calls: &[(Play, Phase, String)]) -> Vec<String> {
+    let fits = |n: &&Named| calls.iter().any(|(play, when, label)| n.fits(*play, *when, label));
     NAMED.iter().filter(|n| !fits(n)).map(|n| format!("{:?} {}", n.when, n.call)).collect()
 }
 
@@ -139,14 +164,19 @@ pub fn name(label: &str) -> String {
 
 /// The entries as the document has them.
 pub fn table() -> String {
-    let mut text = String::from("| when | call | ways | why the release may pass |\n|---|---|---|---|\n");
+    let mut text = String::from("| run | when | call | ways | why it may pass |\n|---|---|---|---|---|\n");
     for n in NAMED {
         let ways = if n.ways.len() == ALL.len() {
             "all".to_string()
         } else {
             n.ways.iter().map(|way| format!("{way:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
         };
-        text.push_str(&format!("| {:?} | `{}` | {ways} | {} |\n", n.when, n.call.replace('|', "\\|"), n.why));
+        let plays = match n.only.is_empty() {
+            true => "any".into(),
+            false => n.only.iter().map(|p| p.name()).collect::<Vec<_>>().join(", "),
+        };
+        let call = n.call.replace('|', "\\|");
+        text.push_str(&format!("| {plays} | {:?} | `{call}` | {ways} | {} |\n", n.when, n.why));
     }
     text
 }

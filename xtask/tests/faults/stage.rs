@@ -2,7 +2,10 @@
 //! checkout as it was then, with the player in place of docker and git.
 #![allow(clippy::disallowed_methods)]
 
+use crate::plays::Play;
+use crate::support::die::{Die, Moment};
 use crate::support::process::{self, Outcome, tool};
+use crate::support::stand::EVIDENCE;
 use crate::support::{Stand, note};
 use crate::tape::{Call, Fault, SETUP, Setup};
 use serde::{Deserialize, Serialize};
@@ -13,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-pub const RID: &str = "rel_fault_cell";
+/// The release that was killed, for the rollback that recovers it.
+const OPEN: &str = "rel_fault_open";
 
 /// The longest that one call may take in a cell.
 pub const LONGEST: Duration = Duration::from_secs(3);
@@ -42,8 +46,9 @@ fn real(program: &str) -> String {
 }
 
 impl Stage {
-    /// Releases on the real engine: one that smoke fails and that goes back, one that fails while the
-    /// stand is fenced, one that fails before the stand is touched, one that passes.
+    /// On the real engine: a release that fails before the stand is touched, one that fails while it is
+    /// fenced, one that smoke fails and that goes back, one that passes; `smoke` and `backup` of what
+    /// runs then; `rollback` of it; and `rollback` of a release that was killed.
     pub fn record() -> Stage {
         let kept = std::env::var_os(KEPT).map(PathBuf::from);
         if let Some(bytes) = kept.as_ref().and_then(|dir| std::fs::read(dir.join("stage.json")).ok()) {
@@ -56,7 +61,6 @@ impl Stage {
         let place = kept.unwrap_or_else(|| scratch.as_ref().unwrap().path().into());
         let bin = place.join("bin");
         std::fs::create_dir_all(&bin).unwrap();
-        std::fs::create_dir(place.join("tape")).unwrap();
         let mut stand = Stand::new();
         for (key, value) in SETTINGS {
             stand.set(key, value);
@@ -88,12 +92,25 @@ impl Stage {
             _scratch: scratch,
         };
         stage.link();
-        let base = stage.place.join("base").display().to_string();
-        tool("cp", &["-a", &stage.dir, &base], Path::new("/"), None);
-        stage.tape(&stand, "rel_fault_build", 2_000_000, &["build api"], 20);
-        stage.tape(&stand, "rel_fault_clone", 1_000_000, &["STRATEGY file_copy"], 20);
-        stage.tape(&stand, "rel_fault_back", 0, &[], 30);
-        stage.tape(&stand, "rel_fault_pass", 3_000_000, &[], 0);
+        stage.base(Play::Release);
+        stage.tape(&stand, Play::Release, "rel_fault_build", 2_000_000, &["build api"], 20);
+        stage.tape(&stand, Play::Release, "rel_fault_clone", 1_000_000, &["STRATEGY file_copy"], 20);
+        stage.tape(&stand, Play::Release, "rel_fault_back", 0, &[], 30);
+        stage.tape(&stand, Play::Release, "rel_fault_pass", 3_000_000, &[], 0);
+        for (play, rid) in
+            [(Play::Smoke, "smk_fault"), (Play::Backup, "bak_fault"), (Play::Undo, "rbk_fault_undo")]
+        {
+            stage.base(play);
+            stage.tape(&stand, play, rid, 0, &[], 0);
+        }
+        let killed = Die::build(&stand).start(
+            &stand,
+            &["release", "--yes", "--rid", OPEN],
+            &Moment::before("done", "deploy", "up"),
+        );
+        assert_eq!(killed.wait().code, -9, "the release that is recovered was not killed");
+        stage.base(Play::Recover);
+        stage.tape(&stand, Play::Recover, "rbk_fault_recover", 0, &[], 0);
         std::fs::write(stage.place.join("stage.json"), serde_json::to_vec(&stage).unwrap()).unwrap();
         stage
     }
@@ -107,7 +124,21 @@ impl Stage {
         }
     }
 
-    fn tape(&self, stand: &Stand, rid: &str, first: u64, broken: &[&str], code: i32) {
+    /// Keeps the checkout as it is before a command, and makes room for its tape.
+    fn base(&self, play: Play) {
+        tool("cp", &["-a", &self.dir, &self.base_of(play).display().to_string()], Path::new("/"), None);
+        std::fs::create_dir(self.tape_of(play)).unwrap();
+    }
+
+    fn base_of(&self, play: Play) -> PathBuf {
+        self.place.join(format!("base-{}", play.name()))
+    }
+
+    fn tape_of(&self, play: Play) -> PathBuf {
+        self.place.join(format!("tape-{}", play.name()))
+    }
+
+    fn tape(&self, stand: &Stand, play: Play, rid: &str, first: u64, broken: &[&str], code: i32) {
         let faults = broken
             .iter()
             .map(|word| Fault { key: (*word).into(), nth: 1, kind: crate::tape::Kind::Exit1 })
@@ -121,7 +152,7 @@ impl Stage {
             rid: rid.into(),
             dir: self.dir.clone(),
             port: self.port,
-            ..self.setup(&state)
+            ..self.setup(play, &state)
         };
         let at = self.write(&setup, &state);
         let path = self.bin.display().to_string();
@@ -130,22 +161,22 @@ impl Stage {
         *lane.log.lock().unwrap() = (code == 30).then(|| state.join("log.jsonl"));
         let api = format!("http://127.0.0.1:{}", if code == 30 { lane.port } else { self.port });
         let env = [("PATH", path.as_str()), (SETUP, at.as_str()), ("API_BASE", api.as_str())];
-        stand.run_with(&env, &["release", "--yes", "--rid", rid]).expect(code);
+        stand.run_with(&env, &play.args(rid)).expect(code);
         note(format!("recorded {rid}: {} calls", calls(&state).len()));
     }
 
-    fn setup(&self, state: &Path) -> Setup {
+    fn setup(&self, play: Play, state: &Path) -> Setup {
         Setup {
             record: false,
             docker: real("docker"),
             git: real("git"),
             path: std::env::var("PATH").unwrap(),
-            tape: self.place.join("tape"),
+            tape: self.tape_of(play),
             first: 0,
             state: state.into(),
             dir: String::new(),
             port: 0,
-            rid: RID.into(),
+            rid: play.rid().into(),
             faults: Vec::new(),
         }
     }
@@ -158,10 +189,10 @@ impl Stage {
 
     /// One run of the program on a fresh copy, with these calls broken. `bad`: the API of the new
     /// version answers 500.
-    pub fn cell(&self, lane: &Lane, number: usize, faults: &[Fault], bad: bool) -> Cell {
+    pub fn cell(&self, lane: &Lane, play: Play, number: usize, faults: &[Fault], bad: bool) -> Cell {
         let dir = self.place.join(format!("cell-{number}"));
         let _ = std::fs::remove_dir_all(&dir);
-        let base = self.place.join("base").display().to_string();
+        let base = self.base_of(play).display().to_string();
         tool("cp", &["-a", &base, &dir.display().to_string()], Path::new("/"), None);
         let repo = dir.join(&self.name);
         let here = dir.display().to_string();
@@ -176,11 +207,11 @@ impl Stage {
         }
         let state = dir.join("state");
         std::fs::create_dir(&state).unwrap();
-        let setup = Setup { dir: here, port: lane.port, faults: faults.to_vec(), ..self.setup(&state) };
+        let setup = Setup { dir: here, port: lane.port, faults: faults.to_vec(), ..self.setup(play, &state) };
         let at = self.write(&setup, &state);
         *lane.log.lock().unwrap() = bad.then(|| state.join("log.jsonl"));
         let mut command = process::program(&self.place.join("xtask").display().to_string(), &["--repo"]);
-        command.arg(&repo).args(["release", "--yes", "--rid", RID]).current_dir("/");
+        command.arg(&repo).args(play.args(play.rid())).current_dir("/");
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             if name.starts_with("FF_") || name.starts_with("COMPOSE_") || name == "API_BASE" {
@@ -189,15 +220,16 @@ impl Stage {
         }
         command.envs(SETTINGS).env("PATH", &self.bin).env(SETUP, &at).env("TMPDIR", dir.join("tmp"));
         let start = Instant::now();
-        let mut outcome = process::start(command, "xtask release", None, Duration::from_secs(120)).wait();
-        let run = repo.join(crate::support::stand::EVIDENCE).join(RID);
+        let mut outcome =
+            process::start(command, &format!("xtask {}", play.name()), None, Duration::from_secs(120)).wait();
+        let run = repo.join(EVIDENCE).join(play.rid());
         outcome.dir = run.exists().then_some(run);
         Cell { calls: calls(&state), took: start.elapsed(), outcome, repo, dir, setup: at }
     }
 
-    /// The last known good release of the base.
-    pub fn good(&self) -> String {
-        let file = self.place.join("base").join(&self.name).join("ops/_local/lkg/last_known_good.json");
+    /// The last known good release before the command.
+    pub fn good(&self, play: Play) -> String {
+        let file = self.base_of(play).join(&self.name).join("ops/_local/lkg/last_known_good.json");
         std::fs::read_to_string(file).unwrap()
     }
 }

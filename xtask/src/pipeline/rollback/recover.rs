@@ -1,5 +1,6 @@
 //! Undoes an interrupted run: by what the world says, not by its journal alone.
 
+use super::tidied;
 use crate::acts::sums::Sums;
 use crate::acts::{Ctx, fence, script, smoke};
 use crate::error::{Fault, Lane, Result};
@@ -60,7 +61,7 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
             let record = rollback::run(ctx, &given);
             let theirs = Ctx { id: &target.id, ..*ctx };
             if record.verified {
-                housekeeping::after_failure(&theirs, false)?;
+                tidied(ctx, housekeeping::after_failure(&theirs, false));
             }
             record
         }
@@ -68,10 +69,10 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
     // A run that died before it told its id has left nothing under it.
     if !id.is_empty() {
         let theirs = Ctx { id: &id, ..*ctx };
-        migrate::unstage(&theirs)?;
-        housekeeping::after_failure(&theirs, !record.verified)?;
+        tidied(ctx, migrate::unstage(&theirs));
+        tidied(ctx, housekeeping::after_failure(&theirs, !record.verified));
     }
-    housekeeping::remove_half_backups(ctx, of)?;
+    tidied(ctx, housekeeping::remove_half_backups(ctx, of));
     names_of_before(ctx, &dir, reached)?;
     record.recovers = Some(of.into());
     Ok(record)

@@ -2,6 +2,7 @@
 //! directory.
 
 use super::recover::sums_ms;
+use super::tidied;
 use crate::acts::stored::{self, Stored};
 use crate::acts::sums::{self, Sums};
 use crate::acts::{Ctx, code, fence, restore, room, schema, target};
@@ -47,7 +48,7 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str, hold: &Hold<'_>) 
     let record = rollback::run(ctx, &given);
     if record.verified {
         let theirs = Ctx { id: &target.id, ..*ctx };
-        housekeeping::after_failure(&theirs, false)?;
+        tidied(ctx, housekeeping::after_failure(&theirs, false));
     }
     Ok(record)
 }
@@ -139,7 +140,7 @@ pub(super) fn from_backup(
     let record = rollback::run(ctx, &given);
     if record.verified {
         // The images that run are those that ran before: nothing goes back to their kept tags.
-        housekeeping::after_failure(ctx, false)?;
+        tidied(ctx, housekeeping::after_failure(ctx, false));
     }
     Ok(record)
 }

@@ -1,0 +1,96 @@
+//! The commands that are played, each on a copy of the checkout as it was before
+//! it, and against a tape of its own.
+
+use crate::judge::Phase;
+use crate::tape::Call;
+
+/// A command that is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Play {
+    /// A release, with the way back that is within it.
+    Release,
+    /// `rollback` to before a release that passed, by its undo clone.
+    Undo,
+    /// `rollback` of a release that was killed when the new version had been started.
+    Recover,
+    Backup,
+    Smoke,
+}
+
+pub const PLAYS: [Play; 5] = [Play::Release, Play::Undo, Play::Recover, Play::Backup, Play::Smoke];
+
+impl Play {
+    pub fn name(self) -> &'static str {
+        match self {
+            Play::Release => "release",
+            Play::Undo => "undo",
+            Play::Recover => "recover",
+            Play::Backup => "backup",
+            Play::Smoke => "smoke",
+        }
+    }
+
+    pub fn rid(self) -> &'static str {
+        match self {
+            Play::Release => "rel_fault_cell",
+            Play::Undo | Play::Recover => "rbk_fault_cell",
+            Play::Backup => "bak_fault_cell",
+            Play::Smoke => "smk_fault_cell",
+        }
+    }
+
+    pub fn args(self, rid: &str) -> Vec<&str> {
+        match self {
+            Play::Release => vec!["release", "--yes", "--rid", rid],
+            Play::Undo | Play::Recover => vec!["rollback", "--yes", "--rid", rid],
+            Play::Backup => vec!["backup", "--rid", rid],
+            Play::Smoke => vec!["smoke", "--rid", rid],
+        }
+    }
+
+    /// The exit codes with which a run may end in which a call was broken. From the stop of a
+    /// `rollback` on as for the way back in a release: what only tells of it may fail.
+    pub fn allowed(self, phase: Phase) -> &'static [i32] {
+        match (self, phase) {
+            (Play::Release, Phase::Before) => &[0, 2, 10, 11, 20],
+            (Play::Release, Phase::Changed) => &[0, 20, 30, 40],
+            (Play::Release, Phase::Back) => &[30, 40],
+            (_, Phase::After) => &[0, 50],
+            (Play::Undo | Play::Recover, Phase::Before) => &[0, 2, 10, 11],
+            (Play::Undo | Play::Recover, _) => &[0, 40],
+            (Play::Backup | Play::Smoke, _) => &[0, 2, 10, 11, 20],
+        }
+    }
+
+    /// What `state_left` says of a run that ended so, one of these.
+    pub fn states(self, code: i32) -> &'static [&'static str] {
+        match (self, code) {
+            (_, 2 | 10 | 11) => &["unchanged"],
+            (_, 40) => &["needs a person"],
+            (Play::Release, 0) => &["the new version runs"],
+            (Play::Undo | Play::Recover, 0) => &["runs, on the database as it was then"],
+            (Play::Backup | Play::Smoke, 0 | 20) => &["unchanged"],
+            (Play::Release, 20) => &["unchanged", "as before"],
+            (_, 30) => &["the previous version runs"],
+            _ => &[],
+        }
+    }
+
+    /// How far the run is when it makes a call that it makes after one in `phase`.
+    pub fn phase(self, phase: Phase, call: &Call) -> Phase {
+        let stops = call.label.contains(" stop -t ");
+        // The clone is summed once more while the failed version stops.
+        let sums = call.label.contains("WITH ALLOW_CONNECTIONS true");
+        match self {
+            Play::Release if stops && phase == Phase::Before => Phase::Changed,
+            Play::Release if call.label.contains("ffxlock") && call.label.contains(" rollback ") => {
+                Phase::Back
+            }
+            Play::Release if phase == Phase::Changed && call.label.contains("rm -rf /tmp/ffx_") => {
+                Phase::After
+            }
+            Play::Undo | Play::Recover if stops || sums => Phase::Back,
+            _ => phase,
+        }
+    }
+}
