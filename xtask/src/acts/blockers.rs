@@ -3,7 +3,7 @@
 
 use super::room;
 use crate::config::Config;
-use crate::error::{Lane, Result};
+use crate::error::{Lane, Result, bail};
 use crate::evidence::records::Blocker;
 use crate::stand::Stand;
 use crate::stand::postgres::Pg;
@@ -145,7 +145,11 @@ fn remote_engine(stand: &Stand, config: &Config) -> Result<Option<String>> {
             if !finished.ok() {
                 return Err(finished.fault("ask for the docker context", Lane::A).into());
             }
-            finished.text().trim().to_string()
+            let host = finished.text().trim().to_string();
+            if !host.contains("://") {
+                bail!("docker context inspect printed no address of an engine");
+            }
+            host
         }
     };
     Ok(Some(host).filter(|h| !(h.starts_with("unix://") || h.starts_with("npipe://") || h.is_empty())))

@@ -298,5 +298,5 @@ pub fn sum_again(
     }
     let now = sums_of_closed(ctx, step, &mut admin, clone)?;
     ctx.run.write_json("sums_restored.json", &now)?;
-    Ok(Some(sums::differences(before, &now)))
+    Ok(Some(sums::changes(before, &now)))
 }

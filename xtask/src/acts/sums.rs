@@ -18,6 +18,9 @@ pub struct Sum {
     pub sum: String,
     /// The file that holds the table: another one means that it was rewritten.
     pub filenode: u64,
+    /// An unlogged table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlogged: bool,
 }
 
 /// `schema.table`, quoted where needed, to its line.
@@ -82,7 +85,7 @@ pub fn take(sessions: &mut [Reader], tick: &(dyn Fn(u64, u64) + Sync)) -> Result
     tables.sort_by_key(|t| std::cmp::Reverse(t.bytes));
     let taken = Taken {
         total: tables.iter().map(|t| t.bytes).sum(),
-        filenodes: tables.iter().map(|t| (t.name.clone(), t.filenode)).collect(),
+        tables: tables.iter().map(|t| (t.name.clone(), (t.filenode, t.unlogged))).collect(),
         state: Mutex::default(),
         tick,
     };
@@ -106,7 +109,8 @@ pub fn take(sessions: &mut [Reader], tick: &(dyn Fn(u64, u64) + Sync)) -> Result
 /// What was summed so far.
 struct Taken<'a> {
     total: u64,
-    filenodes: BTreeMap<String, u64>,
+    /// File and persistence by name.
+    tables: BTreeMap<String, (u64, bool)>,
     /// The lines, and the bytes that they stand for.
     state: Mutex<(Sums, u64)>,
     tick: &'a (dyn Fn(u64, u64) + Sync),
@@ -142,9 +146,9 @@ impl Taken<'_> {
     fn add(&self, lines: Vec<Line>, bytes: u64) -> Result<()> {
         let mut state = lock(&self.state);
         for line in lines {
-            let filenode = self.filenodes.get(&line.name).copied().unwrap_or(0);
-            let place =
-                state.0.entry(line.name).or_insert_with(|| Sum { rows: 0, sum: String::new(), filenode });
+            let (filenode, unlogged) = self.tables.get(&line.name).copied().unwrap_or_default();
+            let none = || Sum { rows: 0, sum: String::new(), filenode, unlogged };
+            let place = state.0.entry(line.name).or_insert_with(none);
             place.rows += line.rows;
             if let Some(sum) = line.sum {
                 place.sum = added(&place.sum, &sum)?;
@@ -215,6 +219,21 @@ pub fn differences(source: &Sums, copy: &Sums) -> Vec<String> {
     found
 }
 
+/// What differs in one database at two times, in which its server may have crashed.
+pub fn changes(before: &Sums, now: &Sums) -> Vec<String> {
+    let emptied = |text: &String| {
+        let mut unlogged = before.iter().filter(|(name, line)| {
+            line.unlogged && line.rows > 0 && now.get(*name).is_some_and(|now| now.rows == 0)
+        });
+        unlogged.any(|(name, _)| text.starts_with(&format!("table {name}: ")))
+    };
+    let mut found = differences(before, now);
+    for text in found.iter_mut().filter(|text| emptied(text)) {
+        text.push_str(" (it is unlogged: PostgreSQL empties such a table when the server crashes)");
+    }
+    found
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -226,7 +245,9 @@ mod tests {
     fn sums(lines: &[(&str, u64, &str)]) -> Sums {
         lines
             .iter()
-            .map(|(n, rows, sum)| ((*n).to_string(), Sum { rows: *rows, sum: (*sum).into(), filenode: 1 }))
+            .map(|(n, rows, sum)| {
+                ((*n).to_string(), Sum { rows: *rows, sum: (*sum).into(), filenode: 1, unlogged: false })
+            })
             .collect()
     }
 
@@ -237,6 +258,20 @@ mod tests {
         let copy = sums(&[("a", 2, "5"), ("b", 2, "66"), ("d", 0, "")]);
         let found = differences(&source, &copy);
         assert_eq!(found.len(), 4, "{found:?}");
+    }
+
+    #[test]
+    fn a_table_that_a_crash_has_emptied_is_told_from_one_that_lost_its_rows() {
+        let mut before = sums(&[("a.cache", 5, "5"), ("a.rows", 5, "5")]);
+        before.get_mut("a.cache").unwrap().unlogged = true;
+        let found = changes(&before, &sums(&[("a.cache", 0, ""), ("a.rows", 0, "")]));
+        assert_eq!(
+            found.iter().map(|f| f.contains("unlogged")).collect::<Vec<_>>(),
+            [true, false],
+            "{found:?}"
+        );
+        let some_left = sums(&[("a.cache", 4, "4"), ("a.rows", 5, "5")]);
+        assert!(!changes(&before, &some_left)[0].contains("unlogged"));
     }
 
     #[test]

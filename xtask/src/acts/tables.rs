@@ -28,6 +28,9 @@ pub struct Table {
     pub blocks: u64,
     /// About; below 0 where nobody has looked yet.
     pub rows: i64,
+    /// Not in the write-ahead log.
+    #[serde(default)]
+    pub unlogged: bool,
 }
 
 /// Every ordinary table and partition outside the system schemas, also unlogged ones; members of
@@ -45,7 +48,7 @@ pub fn all(psql: &mut Psql) -> Result<Vec<Table>> {
          c.relfilenode::bigint AS filenode, coalesce(pg_table_size(c.oid), 0) AS bytes, \
          CASE WHEN a.amname = 'heap' AND current_setting('server_version_num')::int >= 140000 \
            THEN coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int ELSE 0 END AS blocks, \
-         c.reltuples::bigint AS rows \
+         c.reltuples::bigint AS rows, c.relpersistence = 'u' AS unlogged \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am a ON a.oid = c.relam \
          {WHERE} ORDER BY 4 DESC, 1"
     );

@@ -84,7 +84,9 @@ impl Stand {
     /// The directory that holds the checkout's `.git`.
     pub fn worktree(&self) -> Result<PathBuf> {
         let dir = PathBuf::from(self.git_line(&["rev-parse", "--show-toplevel"])?);
-        if dir.is_absolute() && dir.is_dir() { Ok(dir) } else { Err(no_answer("rev-parse --show-toplevel")) }
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let holds = real(&self.repo).zip(real(&dir)).is_some_and(|(repo, dir)| repo.starts_with(dir));
+        if dir.is_absolute() && holds { Ok(dir) } else { Err(no_answer("rev-parse --show-toplevel")) }
     }
 
     pub fn dirt(&self) -> Result<Dirt> {
@@ -218,12 +220,9 @@ impl Stand {
 
     /// Have two commits the same content?
     pub fn same_tree(&self, one: &str, other: &str) -> Result<bool> {
-        let tree = |commit: &str| self.git_line(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")]);
-        let (one, other) = (tree(one)?, tree(other)?);
-        if one.is_empty() || other.is_empty() {
-            return Err(no_answer("rev-parse"));
-        }
-        Ok(one == other)
+        let line = |commit: &str| self.git_line(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")]);
+        let tree = |commit: &str| object_id(&line(commit)?, "rev-parse");
+        Ok(tree(one)? == tree(other)?)
     }
 
     /// Is a commit part of HEAD, a branch or a tag, so that git keeps it without our ref?

@@ -92,6 +92,23 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker tag", UNREAD, WORDS),
     named(Before, "psql postgres | SELECT row_to_json(q) FROM ( SELECT datname AS name, oid", &[Lie], "another row, well-formed: nothing else tells of a database"),
     named(Before, "psql postgres | SELECT count(pg_terminate_backend(pid)) AS n", &[Lie], "another number, for the records; who is still there is asked after it"),
+    named(Before, "git rev-parse --verify HEAD^{tree}", &[Lie], "another tree, well-formed: then the checkout has moved on, which is only told"),
+    named(Before, "git rev-parse --verify {{SHA}}^{tree}", &[Lie], "another tree, well-formed: then the checkout has moved on, which is only told"),
+    named(Before, "git merge-base --is-ancestor", ALL, "the branches are asked for the commit, too"),
+    named(Before, "docker ps -a", &[Lie], "another service's name, well-formed; who runs is looked at again after the change"),
+    named(Before, "docker image ls", &[Empty], "that no image is there is an answer of an engine that works, too"),
+    named(Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT format('%I.%I', n.nspname, c.relname)", &[Lie], "another size or number of rows, well-formed; for how far and how long"),
+    named(Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT 'pg_largeobject'", &[Lie], "another size, well-formed; for how far and how long"),
+    named(Before, "psql foxproflow__proof_{{ID}} | SELECT row_to_json(q) FROM ( SELECT format('%I.%I', n.nspname, c.relname)", &[Lie], "another size or number of rows, well-formed; for how far and how long"),
+    named(Before, "psql foxproflow__proof_{{ID}} | SELECT row_to_json(q) FROM ( SELECT 'pg_largeobject'", &[Lie], "another size, well-formed; for how far and how long"),
+    named(Before, "psql foxproflow__proof_{{ID}} | SELECT row_to_json(q) FROM ( SELECT format('%I.%I', schemaname, sequencename)", &[Lie], "sequences of the copy may be ahead of it"),
+    named(Before, "psql postgres | DROP DATABASE", &[Empty], WORDS),
+    named(Before, "psql postgres | CREATE DATABASE", &[Empty], WORDS),
+    named(Before, "git worktree", UNREAD, WORDS),
+    named(Before, "docker compose config -q", SOFT, BY_EXIT),
+    named(Before, "docker context inspect", &[Lie, Half], "another address of an engine here, well-formed"),
+    named(Before, "docker exec sh -c cd /tmp/ffx_{{ID}}_sql && xargs -0 sha256sum", &[Lie], "another file's name; the hashes are compared, in the order in which they were asked for"),
+    named(Before, "sh | ( cd '.' && exec 'true' )", ALL, "opens the shell before it is needed; a command that does not find it open fails"),
     // In other commands than a release.
     only(&[Play::Smoke], Before, "git rev-parse --verify HEAD^{commit}", ALL, "the commit for the records; the checks ask what runs"),
     only(&[Play::Undo, Play::Recover, Play::Backup], Before, "git rev-parse --verify HEAD^{commit}", &[Lie], "another commit, well-formed; for the records"),
@@ -158,7 +175,9 @@ pub fn name(label: &str) -> String {
         }
         _ => {}
     }
-    let text = words.join(" ");
+    let sha = |w: &&str| w.len() >= 40 && w.as_bytes()[..40].iter().all(u8::is_ascii_hexdigit);
+    let known = words.iter().map(|w| if sha(w) { format!("{{{{SHA}}}}{}", &w[40..]) } else { (*w).into() });
+    let text = known.collect::<Vec<String>>().join(" ");
     text.replace(r#"sh -c PGPASSWORD="${PGPASSWORD-${POSTGRES_PASSWORD-}}" exec "$@" sh "#, "")
 }
 
