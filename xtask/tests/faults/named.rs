@@ -18,6 +18,7 @@ pub struct Named {
     pub why: &'static str,
 }
 
+const BACK: &[Play] = &[Play::Undo, Play::Recover];
 const SOFT: &[Kind] = &[Empty, Garbage, Lie, Half];
 const ALL: &[Kind] = &[Exit1, Killed, Hangs, Empty, Garbage, Lie, Half];
 const UNREAD: &[Kind] = &[Empty, Garbage, Half];
@@ -109,10 +110,17 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker context inspect", &[Lie, Half], "another address of an engine here, well-formed"),
     named(Before, "docker exec sh -c cd /tmp/ffx_{{ID}}_sql && xargs -0 sha256sum", &[Lie], "another file's name; the hashes are compared, in the order in which they were asked for"),
     named(Before, "sh | ( cd '.' && exec 'true' )", ALL, "opens the shell before it is needed; a command that does not find it open fails"),
+    named(Before, "git rev-parse --show-toplevel", &[Lie], "another directory that is there; a label in the records"),
     // In other commands than a release.
     only(&[Play::Smoke], Before, "git rev-parse --verify HEAD^{commit}", ALL, "the commit for the records; the checks ask what runs"),
+    only(&[Play::Smoke], Before, "docker version", &[Lie, Half], VERSION),
     only(&[Play::Undo, Play::Recover, Play::Backup], Before, "git rev-parse --verify HEAD^{commit}", &[Lie], "another commit, well-formed; for the records"),
-    only(&[Play::Undo, Play::Recover], Before, "git rev-parse --abbrev-ref HEAD", ALL, "a label in the records"),
+    only(BACK, Before, "git rev-parse --abbrev-ref HEAD", ALL, "a label in the records"),
+    only(BACK, Before, "docker ps -a", &[Empty], "asked again before each act"),
+    only(BACK, Before, "docker inspect --type container", &[Lie], "asked again before each act"),
+    only(BACK, Before, "psql postgres | SELECT pg_database_size(oid)", SOFT, "a size for the one who is asked"),
+    only(BACK, Before, "psql postgres | SELECT count(pg_terminate_backend(pid)) FROM", &[Lie], "another number, for the records; asked until none are left"),
+    only(BACK, Before, "docker exec sh -c for f in /tmp/ffx_", SOFT, "a file of a dead run stays in the container's /tmp; the next restart of it removes it"),
     // While the stand is changed.
     named(Changed, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
     named(Changed, "docker logs", ALL, "a portrait for the evidence"),

@@ -56,7 +56,8 @@ impl Play {
             (Play::Release, Phase::Changed) => &[0, 20, 30, 40],
             (Play::Release, Phase::Back) => &[30, 40],
             (_, Phase::After) => &[0, 50],
-            (Play::Undo | Play::Recover, Phase::Before) => &[0, 2, 10, 11],
+            // A lock that is lost by it shows at the first act, after the stop.
+            (Play::Undo | Play::Recover, Phase::Before) => &[0, 2, 10, 11, 40],
             (Play::Undo | Play::Recover, _) => &[0, 40],
             (Play::Backup | Play::Smoke, _) => &[0, 2, 10, 11, 20],
         }
