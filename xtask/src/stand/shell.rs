@@ -4,7 +4,7 @@
 
 use super::Stand;
 use crate::clock;
-use crate::error::{Context, Result};
+use crate::error::{Context, Lane, Result};
 use crate::exec::{Ended, Finished, Session};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,9 @@ impl Stand {
     pub fn shell(&self, container: &str) -> Result<Shell> {
         let session = self.exec.session(&self.inside(container, &[], &["sh"]))?;
         let mut shell = Shell { session, stand: self.clone(), count: 0 };
-        shell.run(".", &[], &["true".into()], Duration::from_secs(30))?;
+        // It is needed when the stand is down: one that does not answer must be found before.
+        let opened = shell.run(".", &[], &["true".into()], Duration::from_secs(30))?;
+        opened.success("open a shell in the database container", Lane::A)?;
         Ok(shell)
     }
 }

@@ -109,8 +109,8 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker compose config -q", SOFT, BY_EXIT),
     named(Before, "docker context inspect", &[Lie, Half], "another address of an engine here, well-formed"),
     named(Before, "docker exec sh -c cd /tmp/ffx_{{ID}}_sql && xargs -0 sha256sum", &[Lie], "another file's name; the hashes are compared, in the order in which they were asked for"),
-    named(Before, "sh | ( cd '.' && exec 'true' )", ALL, "opens the shell before it is needed; a command that does not find it open fails"),
-    named(Before, "git rev-parse --show-toplevel", &[Lie], "another directory that is there; a label in the records"),
+    named(Before, "sh | ( cd '.' && exec 'true' )", SOFT, BY_EXIT),
+    named(Before, "git rev-parse --show-toplevel", &[Lie, Half], "another directory that is there; a label in the records"),
     // In other commands than a release.
     only(&[Play::Smoke], Before, "git rev-parse --verify HEAD^{commit}", ALL, "the commit for the records; the checks ask what runs"),
     only(&[Play::Smoke], Before, "docker version", &[Lie, Half], VERSION),
