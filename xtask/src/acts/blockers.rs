@@ -152,7 +152,7 @@ fn remote_engine(stand: &Stand, config: &Config) -> Result<Option<String>> {
             host
         }
     };
-    Ok(Some(host).filter(|h| !(h.starts_with("unix://") || h.starts_with("npipe://") || h.is_empty())))
+    Ok(Some(host).filter(|h| !(h.starts_with("unix://") || h.starts_with("npipe://"))))
 }
 
 #[cfg(test)]

@@ -202,12 +202,26 @@ pub fn sessions() -> usize {
 
 /// The names of tables whose lines differ, or that only one side has.
 pub fn differences(source: &Sums, copy: &Sums) -> Vec<String> {
+    compare(source, copy, |_, _| "")
+}
+
+/// The same of one database at two times, in which its server may have crashed.
+pub fn changes(before: &Sums, now: &Sums) -> Vec<String> {
+    compare(before, now, |before, now| match before.unlogged && now.rows == 0 {
+        true => " (it is unlogged: PostgreSQL empties such a table when the server crashes)",
+        false => "",
+    })
+}
+
+/// `why`: what is known of two lines with other numbers of rows.
+fn compare(source: &Sums, copy: &Sums, why: fn(&Sum, &Sum) -> &'static str) -> Vec<String> {
     let mut found = Vec::new();
     for (name, line) in source {
         match copy.get(name) {
             None => found.push(format!("table {name} is not in the copy")),
             Some(other) if other.rows != line.rows => {
-                found.push(format!("table {name}: {} rows, the copy has {}", line.rows, other.rows));
+                let why = why(line, other);
+                found.push(format!("table {name}: {} rows, the copy has {}{why}", line.rows, other.rows));
             }
             Some(other) if other.sum != line.sum => found.push(format!("table {name}: other content")),
             Some(_) => {}
@@ -216,21 +230,6 @@ pub fn differences(source: &Sums, copy: &Sums) -> Vec<String> {
     found.extend(
         copy.keys().filter(|n| !source.contains_key(*n)).map(|n| format!("table {n} is only in the copy")),
     );
-    found
-}
-
-/// What differs in one database at two times, in which its server may have crashed.
-pub fn changes(before: &Sums, now: &Sums) -> Vec<String> {
-    let emptied = |text: &String| {
-        let mut unlogged = before.iter().filter(|(name, line)| {
-            line.unlogged && line.rows > 0 && now.get(*name).is_some_and(|now| now.rows == 0)
-        });
-        unlogged.any(|(name, _)| text.starts_with(&format!("table {name}: ")))
-    };
-    let mut found = differences(before, now);
-    for text in found.iter_mut().filter(|text| emptied(text)) {
-        text.push_str(" (it is unlogged: PostgreSQL empties such a table when the server crashes)");
-    }
     found
 }
 

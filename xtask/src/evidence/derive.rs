@@ -2,7 +2,7 @@
 //! the pipeline writes what this returns, `evidence verify` derives it again and
 //! compares field by field.
 
-use super::judge::{Judgement, STOP, judge};
+use super::judge::{Judgement, STOP, STOP_BACK, judge};
 use super::records::*;
 use super::summary::*;
 use super::{Line, LineKind, read_journal, read_record};
@@ -198,9 +198,8 @@ fn steps(journal: &[Line], planned: &[PlannedStep]) -> Vec<Step> {
 
 /// From the stop to the first good answer, on the journal's clock.
 fn downtime(journal: &[Line]) -> Option<u64> {
-    let stopped = journal
-        .iter()
-        .find(|l| l.kind == LineKind::Intent && (l.act == STOP.1 || l.act == "stop failed version"))?;
+    let stopped =
+        journal.iter().find(|l| l.kind == LineKind::Intent && (l.act == STOP.1 || l.act == STOP_BACK.1))?;
     let back = journal.iter().rfind(|l| l.act == "first good answer" && l.at_ms >= stopped.at_ms)?;
     Some(back.at_ms - stopped.at_ms)
 }

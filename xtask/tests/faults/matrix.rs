@@ -37,13 +37,11 @@ pub fn run() {
     for (number, play) in PLAYS.into_iter().enumerate() {
         let whole = stage.cell(&lane, play, number, &[], false);
         control(&whole, 0);
-        all.add(play, &whole.calls, &[Phase::Before, Phase::Changed, Phase::After]);
+        all.add(play, &whole.calls, None);
         if play == Play::Release {
             let back = stage.cell(&lane, play, PLAYS.len(), &[], true);
             control(&back, 30);
-            all.add(play, &back.calls, &[Phase::Back]);
-        } else {
-            all.add(play, &whole.calls, &[Phase::Back]);
+            all.add(play, &back.calls, Some(Phase::Back));
         }
     }
     let All { mut plans, calls, .. } = all;
@@ -116,15 +114,15 @@ struct All {
 }
 
 impl All {
-    /// Adds the calls of one run that are made in `wanted`: each once for each phase, broken in every
+    /// Adds the calls of one run, or only those of one phase: each once for each phase, broken in every
     /// way, or in the one whose turn it is.
-    fn add(&mut self, play: Play, calls: &[Call], wanted: &[Phase]) {
+    fn add(&mut self, play: Play, calls: &[Call], wanted: Option<Phase>) {
         let only = std::env::var(ONLY).unwrap_or_default();
         let every = std::env::var(EXTENT).is_ok_and(|extent| extent == "all");
         let mut phase = Phase::Before;
         for call in calls {
             phase = play.phase(phase, call);
-            if !wanted.contains(&phase) {
+            if wanted.is_some_and(|wanted| phase != wanted) {
                 continue;
             }
             self.calls.push((play, phase, call.label.clone()));
