@@ -4,6 +4,7 @@
 use crate::error::{Context, Fault, Lane, Result};
 use crate::exec::{Exec, Invocation};
 use crate::fsx;
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -119,15 +120,13 @@ impl Sample {
             .cwd(&self.repo)
             .timeout(Duration::from_secs(180));
         let stopped = exec.run(&stop)?;
-        let list = Invocation::new("docker").args([
-            "image",
-            "ls",
-            "-q",
-            "--filter",
-            &format!("reference={}-*", self.project),
-        ]);
-        let images = exec.run(&list)?.text();
-        let ids: Vec<&str> = images.split_whitespace().collect();
+        // By label as well: what a version that was replaced was built into has no name any more.
+        let label = format!("label=com.docker.compose.project={}", self.project);
+        let mut ids = BTreeSet::new();
+        for filter in [format!("reference={}-*", self.project), label] {
+            let list = Invocation::new("docker").args(["image", "ls", "-q", "--filter", &filter]);
+            ids.extend(exec.run(&list)?.text().split_whitespace().map(str::to_string));
+        }
         if !ids.is_empty() {
             exec.run(&Invocation::new("docker").args(["image", "rm", "-f"]).args(ids))?;
         }

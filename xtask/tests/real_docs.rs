@@ -1,13 +1,14 @@
 //! Runs the commands of the documents on a real stand: every fence marked
 //! `sh run`, line by line as it stands there, in a copy of the sample stand.
 //! `cargo` is a shim for the program under test, `RID` the last release.
+//! The two scripts that a newcomer begins with run as they are.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use xtask::exec::{Exec, Finished, Interrupt, Invocation};
+use xtask::exec::{Ended, Exec, Finished, Interrupt, Invocation};
 use xtask::redact::Redactor;
 use xtask::sample::Sample;
 
@@ -35,6 +36,63 @@ fn the_documented_commands_do_what_the_documents_say() {
     {
         assert!(ran.iter().any(|line| line.contains(command)), "no document shows `{command}`");
     }
+}
+
+#[test]
+fn the_demo_shows_a_release_and_a_rollback_and_takes_everything_away() {
+    let scratch = tempfile::tempdir().unwrap();
+    let finished = script("demo", &["--yes"], scratch.path());
+    let said = &finished.stderr;
+    assert!(finished.ok(), "scripts/demo ended with {}\n{said}", finished.ended);
+    for words in ["PASS", "(exit 30", "verified, by clone", "demo: good"] {
+        assert!(said.contains(words), "no word of `{words}`:\n{said}");
+    }
+    let project = said.split("project ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    assert!(project.starts_with("ffdemo-"), "{project}");
+    let label = format!("label=com.docker.compose.project={project}");
+    let lists: [&[&str]; 4] = [
+        &["ps", "-aq", "--filter", &label],
+        &["volume", "ls", "-q", "--filter", &label],
+        &["network", "ls", "-q", "--filter", &label],
+        &["image", "ls", "-q", "--filter", &label],
+    ];
+    for list in lists {
+        let left = outside().run(&Invocation::new("docker").args(list)).unwrap();
+        assert!(left.ok(), "docker {list:?} ended with {}\n{}", left.ended, left.stderr);
+        assert_eq!(left.text().trim(), "", "the demo left something: docker {list:?}");
+    }
+    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(left.is_empty(), "the demo left {left:?}");
+}
+
+/// Not all tests, of which this is one: those with a certain name, and none.
+#[test]
+fn the_test_command_runs_what_it_is_told_to() {
+    let scratch = tempfile::tempdir().unwrap();
+    let one = script("test", &["--fast", "every_module_has_its_layer"], scratch.path());
+    let said = one.text();
+    assert!(one.ok(), "scripts/test ended with {}\n{said}{}", one.ended, one.stderr);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.starts_with("test: passed: tests") && last.contains("(1 tests"), "{last}");
+    let none = script("test", &["--fast", "no_test_has_this_name"], scratch.path());
+    assert_eq!(none.ended, Ended::Exit(1), "{}{}", none.text(), none.stderr);
+    assert!(none.stderr.contains("no test has \"no_test_has_this_name\" in its name"), "{}", none.stderr);
+}
+
+/// One of this repository's scripts, whose temporary files go into `tmp`.
+fn script(name: &str, args: &[&str], tmp: &Path) -> Finished {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let call = Invocation::new("bash")
+        .arg(root.join("scripts").join(name).display().to_string())
+        .args(args)
+        .cwd(tmp)
+        .env("TMPDIR", tmp.display().to_string())
+        .timeout(Duration::from_secs(900));
+    outside().run(&call).unwrap()
+}
+
+fn outside() -> Exec {
+    Exec::new(Redactor::new(), Interrupt::default())
 }
 
 #[test]
@@ -71,7 +129,7 @@ impl Stand {
         let shim = format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_xtask"));
         std::fs::write(bin.join("cargo"), shim).unwrap();
         std::fs::set_permissions(bin.join("cargo"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let exec = Exec::new(Redactor::new(), Interrupt::default());
+        let exec = outside();
         let sample = Sample::make(&exec, &scratch.join("stand")).unwrap();
         Stand { exec, sample, bin }
     }
