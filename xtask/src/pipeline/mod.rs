@@ -78,8 +78,29 @@ pub struct StepFailure {
     pub by: Option<Kind>,
 }
 
-/// Runs one step: journaled, told, timed.
+/// Runs one step: journaled, told, timed. A signal that comes in it ends the run after it.
 pub fn step<T>(
+    run: &RunDir,
+    events: &Events,
+    interrupt: Option<&Interrupt>,
+    name: &str,
+    work: impl FnOnce() -> Result<(T, String)>,
+) -> StepResult<T> {
+    let value = step_to_its_end(run, events, interrupt, name, work)?;
+    match interrupt.and_then(Interrupt::kind) {
+        // The step is done; the operator said stop meanwhile.
+        Some(kind) => Err(StepFailure {
+            step: name.into(),
+            error: crate::error::anyhow!("interrupted after {name}"),
+            by: Some(kind),
+        }),
+        None => Ok(value),
+    }
+}
+
+/// The same for a step that is the end of what was asked for: a signal keeps it from beginning, and
+/// what was done nevertheless is done.
+pub fn step_to_its_end<T>(
     run: &RunDir,
     events: &Events,
     interrupt: Option<&Interrupt>,
@@ -106,11 +127,7 @@ pub fn step<T>(
         Ok((value, detail)) => {
             let skipped = detail.starts_with("skipped");
             end(if skipped { Outcome::Skipped } else { Outcome::Ok }, detail);
-            match by() {
-                // The step is done; the operator said stop meanwhile.
-                Some(kind) => Err(failed(crate::error::anyhow!("interrupted after {name}"), Some(kind))),
-                None => Ok(value),
-            }
+            Ok(value)
         }
         Err(error) => {
             let text = crate::error::fault_of(&error).to_string();

@@ -9,7 +9,7 @@ use super::lock::Lock;
 use super::offer::{Choice, Offer};
 use super::open_runs::OpenRun;
 use super::release::failure_of;
-use super::{Ending, Start, StepFailure, begin, single, step};
+use super::{Ending, Start, StepFailure, begin, single, step_to_its_end};
 use crate::acts::Ctx;
 use crate::clock;
 use crate::error::{Exit, Fault, Result};
@@ -37,7 +37,7 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
     let previous = recovers.clone().map(|rid| Previous { rid, digest_sha256: String::new() });
     let id = begin(start, &run, "rollback", previous, recovers.clone())?;
     let mut facts = facts.clone();
-    let outcome = step(&run, start.events, Some(start.interrupt), "rollback", || {
+    let outcome = step_to_its_end(&run, start.events, Some(start.interrupt), "rollback", || {
         go(start, &run, &mut facts, &id, &mut lock, offer, recovers.as_deref(), &head, &plan.run.time)
     });
     let done = run.read::<Rollback>("rollback.json").is_some_and(|r| r.verified);

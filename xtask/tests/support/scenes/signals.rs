@@ -39,11 +39,7 @@ fn all() -> Vec<Stop> {
 /// Starts a release and stops it in that step.
 fn stopped(stand: &Stand, rid: &str, stop: &Stop) -> Outcome {
     let running = stand.start(&["release", "--yes", "--json", "--rid", rid]);
-    let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
-    let begun = format!("\"kind\":\"intent\",\"step\":\"{}\",\"act\":\"step\"", stop.step);
-    wait_for(&format!("the step {}", stop.step), SOON * 2, || {
-        std::fs::read_to_string(&journal).unwrap_or_default().contains(&begun).then_some(())
-    });
+    begins(stand, rid, stop.step, "step");
     running.signal(stop.signal);
     if stop.twice {
         // The second counts as one only after the first was heard.
@@ -53,6 +49,15 @@ fn stopped(stand: &Stand, rid: &str, stop: &Stop) -> Outcome {
         running.signal(stop.signal);
     }
     stand.heard(running.wait(), &[])
+}
+
+/// Waits until that act begins.
+fn begins(stand: &Stand, rid: &str, step: &str, act: &str) {
+    let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
+    let begun = format!("\"kind\":\"intent\",\"step\":\"{step}\",\"act\":\"{act}\"");
+    wait_for(&format!("{act} of {step}"), SOON * 2, || {
+        std::fs::read_to_string(&journal).unwrap_or_default().contains(&begun).then_some(())
+    });
 }
 
 /// What is open is undone by the next rollback; what is not needs none.
@@ -113,6 +118,25 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
         });
         checks.that(format!("{}: leftovers", stop.name()), || stand.nothing_left_over(&kept, &settled));
     }
+    checks.that("a rollback is finished", || finished_nevertheless(&stand, &first.rid()));
     checks.that("no secret", || stand.no_secret_anywhere());
     checks.all_hold();
+}
+
+/// A rollback is not left half-way for one word: it goes to its end, and what it says then is so.
+fn finished_nevertheless(stand: &Stand, first: &str) {
+    stand.run(&["release", "--yes"]).expect(0);
+    let rid = "rbk_20991231-900000_stopped";
+    let running = stand.start(&["rollback", "--yes", "--json", "--rid", rid]);
+    begins(stand, rid, "rollback", "swap");
+    running.signal("INT");
+    let outcome = stand.heard(running.wait(), &[]).expect(0);
+    let at = outcome.at();
+    outcome.says("once more");
+    let evidence = stand.evidence(&outcome);
+    assert_eq!(evidence.verdict(), ("PASS".into(), 0), "verdict{at}");
+    stand.runs_version("1");
+    let status = stand.run(&["status", "--json"]).expect(0).json();
+    assert_eq!(status["last_known_good"]["rid"], first, "last known good: {status:#}{at}");
+    assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
 }
