@@ -137,13 +137,21 @@ pub fn derive(dir: &Path) -> Result<Summary> {
             ms: back.as_ref().map(|b| b.ms),
             db_ms: back.as_ref().map(|b| b.db_ms),
             source: back.as_ref().map(|b| b.source.clone()),
-            lost_rows: back.as_ref().map_or(0, |b| b.lost_rows),
+            lost_rows: back.as_ref().and_then(lost_rows),
             set_aside: back.map(|b| b.set_aside).unwrap_or_default(),
         },
         waivers: plan.waivers,
         previous: begun.previous,
         next,
     })
+}
+
+/// How many rows of before the fence are gone: none, where the database of the fence has the live name and
+/// no sum of its tables says otherwise. Anything else is not known.
+fn lost_rows(back: &Rollback) -> Option<u64> {
+    let database = &back.database;
+    let there = database.live_oid != 0 && database.live_oid == database.expected_oid;
+    (there && database.sums_equal != Some(false)).then_some(0)
 }
 
 fn backup_brief(dir: &Path) -> Option<BackupBrief> {

@@ -292,7 +292,6 @@ pub struct Rollback {
     pub env_differs: Vec<String>,
     pub failed_database: Option<String>,
     pub failed_dump: Option<String>,
-    pub lost_rows: u64,
     pub verified: bool,
     /// What went wrong, in words; empty when verified.
     pub problems: Vec<String>,

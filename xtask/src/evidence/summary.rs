@@ -140,7 +140,9 @@ pub struct RollbackBrief {
     pub db_ms: Option<u64>,
     pub source: Option<String>,
     pub set_aside: Vec<records::SetAside>,
-    pub lost_rows: u64,
+    /// Rows committed before the fence that are not there any more: 0 where R1 shows that the database
+    /// of the fence has the live name and no sum says otherwise, null where that is not shown.
+    pub lost_rows: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -132,6 +132,32 @@ fn a_rollback_without_a_record_left_the_stand_alone_only_before_its_first_act() 
     }
 }
 
+#[test]
+fn no_row_is_lost_only_where_the_database_of_the_fence_is_shown_to_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path());
+    run.write_json("plan.json", &json!({ "command": "release" })).unwrap();
+    let lost = |run: &RunDir| derive(&run.path).unwrap().rollback.lost_rows;
+    assert_eq!(lost(&run), None, "without a rollback");
+    for (live_oid, sums_equal, want) in [
+        (7, Some(true), Some(0)),
+        (7, None, Some(0)),
+        (7, Some(false), None),
+        (8, Some(true), None),
+        (0, None, None),
+    ] {
+        let database = records::DatabaseBack {
+            expected_oid: if live_oid == 0 { 0 } else { 7 },
+            live_oid,
+            sums_equal,
+            ..records::DatabaseBack::default()
+        };
+        run.write_json("rollback.json", &records::Rollback { database, ..records::Rollback::default() })
+            .unwrap();
+        assert_eq!(lost(&run), want, "live {live_oid}, sums {sums_equal:?}");
+    }
+}
+
 /// A finished quick smoke, as small as a run can be.
 fn finished(root: &Path) -> (PathBuf, RunDir) {
     let run = run(root);

@@ -222,7 +222,6 @@ fn set_aside(
         let fence = told(&release.json("sums_clone.json"))["devfactory.orders"].0;
         assert_eq!(orders["at_fence"].as_u64(), Some(fence), "the count of orders at the fence{at}");
     }
-    assert_eq!(record["lost_rows"], 0, "lost rows{at}");
     let dir = stand.repo.join(record["failed_dump"].as_str().unwrap());
     tool("sha256sum", &["-c", "--quiet", "digest.sha256"], &dir, None);
     let archive = std::fs::read(dir.join("db.dump")).unwrap();
