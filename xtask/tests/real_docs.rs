@@ -57,7 +57,7 @@ fn the_demo_shows_a_release_and_a_rollback_and_takes_everything_away() {
         &["image", "ls", "-q", "--filter", &label],
     ];
     for list in lists {
-        let left = outside().run(&Invocation::new("docker").args(list)).unwrap();
+        let left = outside().run(&Invocation::new("docker").args(list.iter().copied())).unwrap();
         assert!(left.ok(), "docker {list:?} ended with {}\n{}", left.ended, left.stderr);
         assert_eq!(left.text().trim(), "", "the demo left something: docker {list:?}");
     }
@@ -84,7 +84,7 @@ fn script(name: &str, args: &[&str], tmp: &Path) -> Finished {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let call = Invocation::new("bash")
         .arg(root.join("scripts").join(name).display().to_string())
-        .args(args)
+        .args(args.iter().copied())
         .cwd(tmp)
         .env("TMPDIR", tmp.display().to_string())
         .timeout(Duration::from_secs(900));

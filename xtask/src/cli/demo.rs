@@ -2,11 +2,11 @@
 //! rolls back.
 
 use super::args::{Demo, Global};
-use super::with_start;
+use super::{listen, with_start};
 use crate::config::Overrides;
 use crate::error::{Context, Exit, Fault, Result};
 use crate::evidence::Verdict;
-use crate::exec::{Exec, Interrupt};
+use crate::exec::{Exec, Interrupt, Kind};
 use crate::pipeline::Ending;
 use crate::pipeline::prepare::{Options, prepare};
 use crate::pipeline::release::release;
@@ -30,7 +30,12 @@ pub fn run(global: &Global, args: &Demo, screen: &Screen) -> Result<Exit> {
     screen.say(&format!("{} a copy of the sample stand in {}\n", screen.paint.bold("demo:"), dir.display()));
     let sample = Sample::make(&exec, &dir)?;
     screen.say(&format!("      project {}, API on http://127.0.0.1:{}\n", sample.project, sample.port));
-    let result = acts(&exec, &sample, args, screen);
+    let left = format!(
+        "The stand is still there: cargo xtask demo --remove '{}' takes it away",
+        sample.repo.display()
+    );
+    let interrupt = listen(screen, left)?;
+    let result = acts(&exec, &sample, args, screen, &interrupt);
     if args.keep {
         let kept = if args.dir.is_none() { scratch.keep() } else { dir.clone() };
         screen.say(&format!(
@@ -46,10 +51,11 @@ pub fn run(global: &Global, args: &Demo, screen: &Screen) -> Result<Exit> {
     result
 }
 
-fn acts(exec: &Exec, sample: &Sample, args: &Demo, screen: &Screen) -> Result<Exit> {
+fn acts(exec: &Exec, sample: &Sample, args: &Demo, screen: &Screen, interrupt: &Interrupt) -> Result<Exit> {
     let act = |title: &str| screen.say(&format!("\n{} {title}\n", screen.paint.bold("demo:")));
     act("1 of 2: a good release, the first one on this stand");
-    let good = one(sample, screen)?;
+    let good = one(sample, screen, interrupt)?;
+    heeded(interrupt)?;
     if good.exit != Exit::Pass {
         return Err(Fault::new("the good release did not pass")
             .why(format!("exit {}", good.exit.code()))
@@ -57,7 +63,8 @@ fn acts(exec: &Exec, sample: &Sample, args: &Demo, screen: &Screen) -> Result<Ex
     }
     act(&format!("2 of 2: version `{}` is broken; it must roll back, code and database", args.bad));
     sample.version(exec, &args.bad)?;
-    let bad = one(sample, screen)?;
+    let bad = one(sample, screen, interrupt)?;
+    heeded(interrupt)?;
     // An image that does not build fails before the stand is touched.
     let wanted = if args.bad == "bad-image" { Exit::FailUnchanged } else { Exit::FailRolledBack };
     let failed = bad.summary.as_ref().is_some_and(|s| s.verdict == Verdict::Fail);
@@ -74,8 +81,18 @@ fn acts(exec: &Exec, sample: &Sample, args: &Demo, screen: &Screen) -> Result<Ex
     Ok(Exit::Pass)
 }
 
-fn one(sample: &Sample, screen: &Screen) -> Result<Ending> {
-    with_start(&sample.repo, &Overrides::default(), screen, |start| {
+/// Who says stop gets no second release.
+fn heeded(interrupt: &Interrupt) -> Result<()> {
+    let exit = match interrupt.kind() {
+        None => return Ok(()),
+        Some(Kind::CtrlC) => Exit::Interrupted,
+        Some(Kind::Terminate) => Exit::Terminated,
+    };
+    Err(Fault::new("the demo was told to stop").exit(exit).into())
+}
+
+fn one(sample: &Sample, screen: &Screen, interrupt: &Interrupt) -> Result<Ending> {
+    with_start(&sample.repo, &Overrides::default(), screen, interrupt, |start| {
         let prepared = prepare(start, Options::default())?;
         let ending = release(start, &prepared)?;
         if let Some(summary) = &ending.summary {

@@ -103,6 +103,7 @@ fn with_start<T>(
     repo: &Path,
     overrides: &Overrides,
     screen: &Screen,
+    interrupt: &Interrupt,
     work: impl FnOnce(&Start<'_>) -> Result<T>,
 ) -> Result<T> {
     // `vars` panics on names that are not Unicode; they are none of ours.
@@ -115,28 +116,24 @@ fn with_start<T>(
     // Before the first process: what it says when it fails may quote them.
     facts::learn_own_files(&redactor, &config);
     screen.hide_with(&redactor);
-    let interrupt = Interrupt::default();
-    let (first, second) = (screen.clone(), screen.clone());
-    interrupt.listen(
-        move |kind| first.say(&format!("\n{}: finishing or undoing the step; once more stops at once\n", word(kind))),
-        move |kind| {
-            second.say(&format!(
-                "\n{} again: stopped at once. The stand may be half-way: `cargo xtask status` says what is open, \
-                 `cargo xtask rollback` puts it right\n",
-                word(kind)
-            ));
-        },
-    )?;
     let exec = Exec::new(redactor, interrupt.clone());
     let stand = Stand::new(&config, exec);
     let events = screen.events();
-    work(&Start {
-        config: &config,
-        stand: &stand,
-        events: &events,
-        interrupt: &interrupt,
-        render: report::render,
-    })
+    work(&Start { config: &config, stand: &stand, events: &events, interrupt, render: report::render })
+}
+
+/// Listens for Ctrl-C and SIGTERM; once in a process. `left`: what a stop at once leaves behind, and what
+/// puts it right.
+fn listen(screen: &Screen, left: String) -> Result<Interrupt> {
+    let interrupt = Interrupt::default();
+    let (first, second) = (screen.clone(), screen.clone());
+    interrupt.listen(
+        move |kind| {
+            first.say(&format!("\n{}: finishing or undoing the step; once more stops at once\n", word(kind)))
+        },
+        move |kind| second.say(&format!("\n{} again: stopped at once. {left}\n", word(kind))),
+    )?;
+    Ok(interrupt)
 }
 
 fn word(kind: Kind) -> &'static str {
@@ -149,7 +146,9 @@ fn word(kind: Kind) -> &'static str {
 /// The same for the checkout that the command line means.
 fn with_global<T>(global: &Global, screen: &Screen, work: impl FnOnce(&Start<'_>) -> Result<T>) -> Result<T> {
     let repo = find_repo(global.repo.as_deref())?;
-    with_start(&repo, &global.overrides(), screen, work)
+    let left = "The stand may be half-way: `cargo xtask status` says what is open, `cargo xtask rollback` puts it right";
+    let interrupt = listen(screen, left.into())?;
+    with_start(&repo, &global.overrides(), screen, &interrupt, work)
 }
 
 /// The one screen at the end, and the summary as data where it is wanted.

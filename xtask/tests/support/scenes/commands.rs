@@ -67,17 +67,43 @@ fn removed(stand: &Stand) {
     let dir = stand.repo.display().to_string();
     stand.run(&["demo", "--remove", &dir]).expect(0);
     assert!(!stand.repo.exists());
-    let label = format!("label=com.docker.compose.project={}", stand.project);
-    let images = format!("reference={}-*", stand.project);
-    let lists: [&[&str]; 4] = [
+    nothing_of(&stand.project);
+}
+
+/// Nothing that Docker keeps belongs to that project.
+fn nothing_of(project: &str) {
+    let label = format!("label=com.docker.compose.project={project}");
+    let images = format!("reference={project}-*");
+    let lists: [&[&str]; 5] = [
         &["ps", "-aq", "--filter", &label],
         &["volume", "ls", "-q", "--filter", &label],
         &["network", "ls", "-q", "--filter", &label],
         &["image", "ls", "-q", "--filter", &images],
+        &["image", "ls", "-q", "--filter", &label],
     ];
     for list in lists {
         assert_eq!(tool("docker", list, Path::new("/"), None).trim(), "", "{list:?}");
     }
+}
+
+/// The first word is heeded between the releases, too, and nothing stays for it.
+#[test]
+fn a_demo_that_is_told_to_stop_begins_no_second_release_and_leaves_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = process::program(XTASK, &["demo"]);
+    command.current_dir("/").env("TMPDIR", scratch.path()).env_remove("FF_REPO");
+    let running = process::start(command, "xtask demo", None, SOON * 4);
+    wait_for("the build", SOON * 2, || running.said().contains("build     begins").then_some(()));
+    running.signal("INT");
+    let outcome = running.wait().expect(130);
+    outcome.says("the demo was told to stop");
+    let said = outcome.stderr.clone();
+    assert_eq!(said.matches("once more stops at once").count(), 1, "told more than once:\n{said}");
+    assert!(!said.contains("2 of 2"), "a second release was begun:\n{said}");
+    let project = said.split("project ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    nothing_of(project);
+    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(left.is_empty(), "the demo left {left:?}");
 }
 
 /// Nothing is touched by what cannot or may not be done.
