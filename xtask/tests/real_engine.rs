@@ -23,6 +23,8 @@ mod full;
 mod gates;
 #[path = "support/scenes/good.rs"]
 mod good;
+#[path = "support/scenes/keys.rs"]
+mod keys;
 #[path = "support/scenes/machines.rs"]
 mod machines;
 #[path = "support/scenes/room.rs"]
