@@ -103,8 +103,24 @@ fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
     checks.that("Ctrl-C: leftovers", || stand.nothing_left_over(&kept, &stopped));
     from_another_machine(&stand, &kept, &mut checks);
     a_table_that_stays_locked(&stand, &kept, &before, &mut checks);
+    checks.that("two that begin at the same time", || two_at_once(&stand));
     checks.that("no secret", || stand.no_secret_anywhere());
     checks.all_hold();
+}
+
+/// Whoever comes first: one runs to its end, the other is told of it and leaves nothing.
+fn two_at_once(stand: &Stand) {
+    let rids = ["rel_one_of_two", "rel_other_of_two"];
+    let running = rids.map(|rid| stand.start(&["release", "--yes", "--rid", rid]));
+    let [one, other] = running.map(Running::wait);
+    let (passed, refused, winner) = match one.code {
+        0 => (one, other, rids[0]),
+        _ => (other, one, rids[1]),
+    };
+    stand.heard(passed, &[]).expect(0);
+    refused.expect(11).says(winner);
+    let both: Vec<_> = stand.rids().into_iter().filter(|rid| rids.contains(&rid.as_str())).collect();
+    assert_eq!(both, [winner], "runs that left evidence");
 }
 
 /// The database half of the lock holds where the file half cannot: its holder is somewhere else.
