@@ -57,6 +57,10 @@ look_at_host() {
   command -v git >/dev/null || APT_PACKAGES+=(git)
   # The header package holds the start-up objects that every link needs.
   command -v cc >/dev/null || APT_PACKAGES+=(gcc libc6-dev)
+  # What the tests and the benchmark call; Docker's own package needs none of them.
+  command -v ip >/dev/null || APT_PACKAGES+=(iproute2)
+  command -v ps >/dev/null || APT_PACKAGES+=(procps)
+  command -v curl >/dev/null || APT_PACKAGES+=(curl)
   look_at_cargo
   look_at_docker
 }

@@ -14,10 +14,12 @@ use support::deaths::Victim::Engine;
 use support::deaths::{Case, Death};
 use support::die::some;
 use support::process::{self, program, tool};
+use support::root::{as_root, with_root};
 use support::{note, poll};
 
 /// Where the engine lives; set for the run within the namespaces.
 const PLACE: &str = "FF_TEST_ENGINE";
+const NAME: &str = "a_release_outlives_a_restart_of_the_engine";
 const IMAGES: [&str; 3] = ["postgres:15", "redis:7-alpine", "foxproflow-demo-base:1"];
 /// Starting, and loading images, on a busy machine.
 const LONG: Duration = Duration::from_secs(180);
@@ -39,8 +41,6 @@ fn a_release_outlives_a_restart_of_the_engine() {
 
 /// Saves the images, and runs this test within.
 fn outside() {
-    let root = tool("id", &["-u"], Path::new("/"), None);
-    assert_eq!(root.trim(), "0", "this test starts an engine of its own, which takes root: run it as root");
     for (name, args) in [("dockerd", "--version"), ("unshare", "--version"), ("ip", "-V")] {
         let found = Command::new(name).arg(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(found.is_ok(), "this test starts an engine of its own and needs {name} on the PATH");
@@ -53,16 +53,26 @@ fn outside() {
     tool("docker", &args, Path::new("/"), None);
     let own = std::env::current_exe().unwrap().display().to_string();
     let script = "mount -t tmpfs tmpfs /run && ip link set lo up && exec \"$@\"";
-    let namespaces = ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"];
-    let mut command = program("unshare", &namespaces);
-    command.args(["sh", "-c", script, "sh", &own, "--exact", "--nocapture"]);
-    command.arg("a_release_outlives_a_restart_of_the_engine");
-    command.env(PLACE, place.path()).env("TMPDIR", place.path());
-    command.env("DOCKER_HOST", format!("unix://{}", socket(place.path()).display()));
-    command.env_remove("DOCKER_CONTEXT");
+    let here = place.path().display().to_string();
+    let mut variables = vec![
+        format!("{PLACE}={here}"),
+        format!("TMPDIR={here}"),
+        format!("DOCKER_HOST=unix://{}", socket(place.path()).display()),
+    ];
+    // sudo gives a new environment to what it starts.
+    let kept = std::env::vars().filter(|(key, _)| key == "PATH" || key.starts_with("FF_TEST_"));
+    variables.extend(kept.map(|(key, value)| format!("{key}={value}")));
+    let namespaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"];
+    let test = ["sh", "-c", script, "sh", &own, "--exact", "--nocapture", NAME];
+    let mut words = vec!["-u", "DOCKER_CONTEXT"];
+    words.extend(variables.iter().map(String::as_str));
+    words.extend(namespaces.into_iter().chain(test));
+    let words = with_root("env", &words);
     // What is said within is said at once.
-    let status = command.stdin(Stdio::null()).status().unwrap();
+    let status = program(words[0], &words[1..]).stdin(Stdio::null()).status().unwrap();
     let log = std::fs::read_to_string(place.path().join("dockerd.log")).unwrap_or_default();
+    // Root's files, which nobody else can remove.
+    as_root("find", &[&here, "-mindepth", "1", "-delete"]);
     let lines: Vec<&str> = log.lines().collect();
     let tail = lines[lines.len().saturating_sub(30)..].join("\n");
     assert!(

@@ -22,7 +22,8 @@ pub fn as_nobody(name: &str, args: &[&str]) -> Outcome {
     process::start(command, &format!("nobody: {name} {}", args.join(" ")), None, SOON).wait()
 }
 
-fn with_root<'a>(name: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+/// The words that run a program as root.
+pub fn with_root<'a>(name: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     let root = tool("id", &["-u"], Path::new("/"), None).trim() == "0";
     let sudo: &[&str] = if root { &[] } else { &["sudo", "-n"] };
     [sudo, &[name], args].concat()
