@@ -16,7 +16,10 @@ use std::path::Path;
 const LARGEST: u64 = 4 << 20;
 
 pub struct Scan {
+    /// How many were looked at; binary ones count, there is no text in them.
     pub files: u64,
+    /// Those that were not read, because they are larger than any source.
+    pub too_large: Vec<String>,
     pub findings: Vec<Finding>,
     pub context: Vec<String>,
     /// Entries of the allow list that fit nothing any more.
@@ -40,11 +43,22 @@ pub fn run(
     let mut files = stand.changed_since(base)?;
     let tracked = files.len();
     files.extend(dirt.untracked.iter().cloned());
-    let mut scan = Scan { files: 0, findings: Vec::new(), context: baked_in(repo), stale: Vec::new() };
+    let mut scan = Scan {
+        files: 0,
+        too_large: Vec::new(),
+        findings: Vec::new(),
+        context: baked_in(repo),
+        stale: Vec::new(),
+    };
     let mut used = vec![false; allow.len()];
     for (number, file) in files.iter().enumerate() {
+        let path = repo.join(file);
+        if too_large(&path) {
+            scan.too_large.push(file.clone());
+            continue;
+        }
         scan.files += 1;
-        let Some(text) = read(&repo.join(file)) else { continue };
+        let Some(text) = read(&path) else { continue };
         let found = scan_text(&text);
         if found.is_empty() {
             continue;
@@ -113,10 +127,13 @@ fn stale(stand: &Stand, allow: &[Allowed], used: &[bool]) -> Result<Vec<String>>
     Ok(unused.filter(fits_nothing).map(ToString::to_string).collect())
 }
 
+fn too_large(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > LARGEST)
+}
+
 /// The text of a source file; none for binary, large or vanished ones.
 fn read(path: &Path) -> Option<String> {
-    let meta = std::fs::symlink_metadata(path).ok()?;
-    if !meta.is_file() || meta.len() > LARGEST {
+    if too_large(path) || !std::fs::symlink_metadata(path).ok()?.is_file() {
         return None;
     }
     let bytes = std::fs::read(path).ok()?;
@@ -169,6 +186,18 @@ fn excluded(ignore: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_large_for_source_is_told_from_what_was_read() {
+        let place = tempfile::tempdir().unwrap();
+        let (small, large) = (place.path().join("small"), place.path().join("large"));
+        std::fs::write(&small, "text").unwrap();
+        std::fs::File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
+        assert_eq!((too_large(&small), too_large(&large)), (false, true));
+        assert_eq!(read(&small).as_deref(), Some("text"));
+        assert_eq!(read(&large), None);
+        assert_eq!(read(place.path()), None, "a directory");
+    }
 
     #[test]
     fn dockerignore_rules_are_read_as_docker_reads_them() {

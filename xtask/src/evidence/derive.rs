@@ -36,7 +36,7 @@ struct Planned {
     project: String,
     commit: String,
     branch: String,
-    dirty: bool,
+    dirty: Option<bool>,
     rollback_enabled: bool,
     waivers: Vec<Waiver>,
     versions: BTreeMap<String, String>,

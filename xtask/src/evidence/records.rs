@@ -14,7 +14,8 @@ pub struct Charter {
     pub lane: String,
     pub branch: String,
     pub git_head: String,
-    pub dirty: bool,
+    /// Null for a command that does not look.
+    pub dirty: Option<bool>,
     pub operator: String,
     pub host: String,
     pub started: String,

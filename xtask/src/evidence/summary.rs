@@ -97,7 +97,8 @@ pub struct Downtime {
 pub struct Git {
     pub head: String,
     pub branch: String,
-    pub dirty: bool,
+    /// Null for a command that does not look.
+    pub dirty: Option<bool>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -115,7 +115,7 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
         match &waivers.skip_backup {
             Some(reason) => backup::skip(&ctx, reason).map(|()| (None, format!("skipped: {reason}"))),
             None => {
-                let made = backup::run(&ctx, &commit)?;
+                let made = backup::run(&ctx, &commit, waivers.no_proof.is_none())?;
                 let r = &made.record;
                 let mut detail = format!(
                     "{} in {}, {} tables, into {}",

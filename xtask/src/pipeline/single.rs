@@ -148,7 +148,7 @@ pub fn backup(start: &Start<'_>, rid: Option<&str>) -> Result<Ending> {
                 "charter.json",
                 &precheck::brief_charter(&ctx, "backup", &head, lock.record(), &plan.run.time)?,
             )?;
-            let made = backup::run(&ctx, &head)?;
+            let made = backup::run(&ctx, &head, true)?;
             let r = &made.record;
             let mut detail =
                 format!("{} in {}, into {}", fsx::human_bytes(r.bytes), clock::human_ms(r.dump_ms), r.dir);

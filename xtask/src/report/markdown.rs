@@ -17,7 +17,15 @@ pub fn summary(s: &Summary) -> String {
     }
     row("when", &format!("{} to {} ({})", s.started, s.ended, human_ms(s.duration_ms)));
     row("who", &format!("{}@{}", s.operator, s.host));
-    row("commit", &format!("{} ({}{})", s.git.head, s.git.branch, if s.git.dirty { ", dirty" } else { "" }));
+    row(
+        "commit",
+        &format!(
+            "{} ({}{})",
+            s.git.head,
+            s.git.branch,
+            if s.git.dirty == Some(true) { ", dirty" } else { "" }
+        ),
+    );
     if let Some(ms) = s.downtime_ms.measured {
         row("downtime", &human_ms(ms));
     }

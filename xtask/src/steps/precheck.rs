@@ -52,6 +52,10 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
     let died = |_| crate::error::anyhow!("a part of the precheck died");
     let baseline = baseline.map_err(died)??;
     let scan = scan.map_err(died)??;
+    let unread = scan
+        .too_large
+        .iter()
+        .map(|file| format!("{file} is too large to be source: not scanned for secrets"));
     let redefined = redefined.map_err(died)??;
     let mut precheck = Precheck {
         git_status: given.dirt.lines.clone(),
@@ -67,7 +71,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         stale_allowances: scan.stale,
         context: scan.context,
         weak_secrets: stand.exec.redactor().weak_keys(),
-        warnings: given.standing.iter().cloned().chain(redefined).collect(),
+        warnings: given.standing.iter().cloned().chain(redefined).chain(unread).collect(),
         scanned_files: scan.files,
         scan_base: Some(
             given.last.map_or("first release: findings in tracked files are the baseline".into(), |l| {
@@ -123,7 +127,7 @@ fn charter(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Charter> {
         lane: if linked { name } else { given.branch.to_string() },
         branch: given.branch.into(),
         git_head: given.head.into(),
-        dirty: given.dirt.edited(),
+        dirty: Some(given.dirt.edited()),
         operator,
         host,
         started: given.started.into(),

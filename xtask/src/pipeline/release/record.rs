@@ -45,7 +45,7 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
         head,
         commit,
         branch: flow.prepared.plan.branch.clone(),
-        dirty: flow.prepared.plan.dirty,
+        dirty: flow.prepared.plan.dirty == Some(true),
         images: deploy
             .services
             .iter()
