@@ -2,6 +2,8 @@
 //! a rollback cost beside the bare commands that they wrap. What each figure
 //! means and what it may cost at most is in docs/benchmarks.md. Asserts nothing.
 
+#![allow(clippy::disallowed_methods)] // a program of its own, which prints
+
 mod copy;
 mod database;
 mod machine;

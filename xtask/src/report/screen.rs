@@ -2,6 +2,8 @@
 //! terminal, plain lines elsewhere. The only place that prints; talk goes to
 //! stderr, data to stdout.
 
+#![allow(clippy::disallowed_methods)] // the one place that prints
+
 use super::progress::progress;
 use super::words::Paint;
 use crate::clock::human_ms;
