@@ -116,7 +116,14 @@ fn a_backup_that_is_named_comes_before_a_run_that_is_open() {
     let clone = release.json("fence.json")["clone"].as_str().unwrap().to_string();
     case.kept.failed.push(clone.replace("__pre_", "__failed_"));
     let backup = backup_of(&case.stand, &release);
-    let outcome = case.stand.run(&["rollback", "--yes", "--json", "--backup", &backup]);
+    // Killed as well, in the middle: it is finished, not what it took the place of.
+    let fence = Moment::after("intent", "rollback", "fence before the swap");
+    let running = case.die.start(&case.stand, &["rollback", "--yes", "--backup", &backup], &fence);
+    case.stand.heard(running.wait(), &[]).expect(-9);
+    case.checks.that("a clone that is not wanted: what is finished is shown", || {
+        case.stand.run(&["rollback"]).expect(10).says("was bringing back; it was interrupted");
+    });
+    let outcome = case.stand.run(&["rollback", "--yes", "--json"]);
     case.came("a clone that is not wanted", &release, &outcome, &before, writer);
     refresh(&case.stand);
 
