@@ -173,25 +173,14 @@ fn a_first_release_that_is_killed_at_any_act_is_undone() {
         chosen.insert(0, begun);
     }
     for moment in chosen {
-        let project = case.stand.project.clone();
-        let down = ["compose", "-p", &project, "down", "-v", "--remove-orphans", "-t", "2"];
-        tool("docker", &down, &case.stand.repo, None);
+        case.stand.down();
         let rid = case.killed("rel", &["release", "--yes"], &moment);
         let (outcome, record) = case.back(&moment.name);
         let Case { stand, checks, .. } = &mut case;
         let at = outcome.at();
         checks.that(format!("{}: state", moment.name), || {
             assert_eq!(record["recovers"], rid, "the run that was undone{at}");
-            let containers = stand.containers();
-            for service in DATA {
-                assert_eq!(containers[service].state, "running", "{service}{at}");
-            }
-            for service in APPS {
-                let state = containers.get(service).map(|c| c.state.as_str());
-                assert_ne!(state, Some("running"), "{service} runs, and did not before{at}");
-            }
-            let status = stand.run(&["status", "--json"]).expect(0).json();
-            assert!(status["last_known_good"].is_null(), "last known good: {status:#}{at}");
+            only_data_services_run(stand, &at);
         });
         checks.that(format!("{}: leftovers", moment.name), || {
             let names = "SELECT datname FROM pg_database WHERE datname LIKE 'foxproflow%' AND datallowconn \
@@ -205,11 +194,39 @@ fn a_first_release_that_is_killed_at_any_act_is_undone() {
             assert_eq!(tool("docker", &look, Path::new("/"), None), "", "files in /tmp{at}");
         });
     }
+    case.stand.down();
+    let rid = case.killed("rel", &["release", "--yes"], &Moment::before("done", "deploy", "up"));
     let Case { stand, checks, .. } = &mut case;
+    checks.that("its undo clone is lost: the backup that it made", || {
+        let killed = Evidence { dir: stand.repo.join(EVIDENCE).join(&rid), at: String::new() };
+        let clone = killed.json("fence.json")["clone"].as_str().unwrap().to_string();
+        stand.psql_on("postgres", &format!("DROP DATABASE \"{clone}\""));
+        let dir = stand.repo.join(killed.json("backup.json")["dir"].as_str().unwrap());
+        let named = ["rollback", "--yes", "--json", "--backup", &dir.display().to_string()];
+        let outcome = stand.run(&named).expect(0);
+        content_is(stand, &killed.json("sums_snapshot.json"), &outcome.at());
+        only_data_services_run(stand, &outcome.at());
+    });
     checks.that("a release that is good passes", || {
         stand.version("1");
         stand.run(&["release", "--yes"]).expect(0);
         stand.runs_version("1");
     });
     case.end();
+}
+
+/// As before a first release, but for the data services, which stay.
+#[track_caller]
+fn only_data_services_run(stand: &Stand, at: &str) {
+    let containers = stand.containers();
+    for service in DATA {
+        assert_eq!(containers[service].state, "running", "{service}{at}");
+    }
+    for service in APPS {
+        let state = containers.get(service).map(|c| c.state.as_str());
+        assert_ne!(state, Some("running"), "{service} runs, and did not before{at}");
+    }
+    let status = stand.run(&["status", "--json"]).expect(0).json();
+    assert!(status["last_known_good"].is_null(), "last known good: {status:#}{at}");
+    assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
 }
