@@ -28,8 +28,6 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
     let head = start.stand.head()?;
     let rid = rid_of(&start.config.repo.join(EVIDENCE), "rbk", rid, Some(&head))?;
     let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "rollback")?;
-    let (run, mut plan) = single::open(start, facts, &rid, "rollback", &offer.words, Some(head.clone()))?;
-    plan.branch = start.stand.branch().unwrap_or_default();
     let recovers = match &offer.choice {
         Choice::Recover(open) => Some(open.about.clone()),
         Choice::Undo { rid } => Some(rid.clone()),
@@ -38,6 +36,8 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
             open_runs::find(&start.config.repo)?.into_iter().next().map(|open| open.about)
         }
     };
+    let (run, mut plan) = single::open(start, facts, &rid, "rollback", &offer.words, Some(head.clone()))?;
+    plan.branch = start.stand.branch().unwrap_or_default();
     let previous = recovers.clone().map(|rid| Previous { rid, digest_sha256: String::new() });
     let id = begin(start, &run, "rollback", previous, recovers.clone())?;
     let mut facts = facts.clone();

@@ -24,6 +24,9 @@ impl Case {
         let mut stand = Stand::new();
         // A process that has just been started does not hear that it shall stop: half a minute each time.
         stand.set("FF_STAND_STOP_GRACE_S", "5");
+        // Nor is an API or a worker that starts slowly on a busy machine what this is about.
+        stand.set("FF_SMOKE_SETTLE_S", "10");
+        stand.set("FF_SMOKE_TIMEOUT_S", "60");
         let die = Die::build(&stand);
         Case { stand, die, checks: Checks::default(), tries: 0 }
     }
@@ -204,7 +207,8 @@ fn a_first_release_that_is_killed_at_any_act_is_undone() {
         let dir = stand.repo.join(killed.json("backup.json")["dir"].as_str().unwrap());
         let named = ["rollback", "--yes", "--json", "--backup", &dir.display().to_string()];
         let outcome = stand.run(&named).expect(0);
-        content_is(stand, &killed.json("sums_snapshot.json"), &outcome.at());
+        let tables = "SELECT count(*) FROM pg_tables WHERE schemaname !~ '^(pg_|information_schema)'";
+        assert_eq!(stand.value(tables), "0", "tables of before the first release{}", outcome.at());
         only_data_services_run(stand, &outcome.at());
     });
     checks.that("a release that is good passes", || {
