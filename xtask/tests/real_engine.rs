@@ -7,6 +7,8 @@ mod support;
 
 #[path = "support/scenes/around.rs"]
 mod around;
+#[path = "support/scenes/asked.rs"]
+mod asked;
 #[path = "support/scenes/back.rs"]
 mod back;
 #[path = "support/scenes/bad.rs"]
@@ -15,6 +17,8 @@ mod bad;
 mod commands;
 #[path = "support/scenes/crash.rs"]
 mod crash;
+#[path = "support/scenes/crash_back.rs"]
+mod crash_back;
 #[path = "support/scenes/dumps.rs"]
 mod dumps;
 #[path = "support/scenes/full.rs"]

@@ -32,8 +32,12 @@ pub fn fence(admin: &mut Psql, database: &str) -> Result<Fenced> {
             .lane(Lane::C)
             .into());
     }
-    let xid = admin.number("SELECT pg_snapshot_xmax(pg_current_snapshot())")?.to_string();
-    Ok(Fenced { oid: row.oid, sessions_ended, xid })
+    Ok(Fenced { oid: row.oid, sessions_ended, xid: next_xid(admin)? })
+}
+
+/// The first transaction id that is not yet used.
+pub fn next_xid(admin: &mut Psql) -> Result<String> {
+    Ok(admin.number("SELECT pg_snapshot_xmax(pg_current_snapshot())")?.to_string())
 }
 
 /// Copies the fenced database, file by file. Returns the clone's OID.

@@ -7,7 +7,8 @@ mod manifest;
 mod tests;
 
 use crate::error::{Context, Fault, Lane, Result};
-use crate::evidence::DIGEST;
+use crate::evidence::records::Backup;
+use crate::evidence::{DIGEST, EVIDENCE, read_record};
 use crate::fsx;
 use manifest::Manifest;
 use std::collections::BTreeMap;
@@ -71,6 +72,14 @@ impl Stored {
     pub fn keeps_privileges(&self) -> bool {
         self.maker == Maker::Native
     }
+}
+
+/// What to type to go back to the backup that a run made.
+pub fn way_back(repo: &Path, rid: &str) -> String {
+    let made: Option<Backup> = read_record(&repo.join(EVIDENCE).join(rid), "backup.json");
+    let dir = made.map(|b| repo.join(b.dir)).filter(|dir| dir.join(DIGEST).exists());
+    let dir = dir.map_or("DIR".into(), |dir| format!("'{}'", dir.display()));
+    format!("cargo xtask rollback --backup {dir}")
 }
 
 /// Reads a backup directory and verifies every file in it. Of the script's, exactly two

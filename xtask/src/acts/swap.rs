@@ -3,7 +3,7 @@
 
 use crate::error::{Fault, Lane, Result};
 use crate::stand::postgres;
-use crate::stand::psql::{Psql, ident};
+use crate::stand::psql::Psql;
 
 /// Which database has the live name, and where the others are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub fn swap(admin: &mut Psql, live: &str, copy: &str, failed: &str, copy_oid: u6
     admin.run("BEGIN")?;
     let result = (|| {
         if present {
-            admin.run(&format!("ALTER DATABASE {} RENAME TO {}", ident(live), ident(failed)))?;
+            postgres::rename(admin, live, failed)?;
         }
-        admin.run(&format!("ALTER DATABASE {} RENAME TO {}", ident(copy), ident(live)))?;
+        postgres::rename(admin, copy, live)?;
         admin.run("COMMIT")
     })();
     if let Err(error) = result {

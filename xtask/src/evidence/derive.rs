@@ -230,6 +230,9 @@ fn next(judged: &Judgement, dir: &Path, back: Option<&Rollback>, failure: Option
     for text in back.into_iter().flat_map(|b| &b.cluster_changed) {
         next.push(format!("{text}: it belongs to the cluster; no rollback takes that back"));
     }
+    if let Some(remedy) = back.and_then(|b| b.remedy.clone()) {
+        next.insert(0, remedy);
+    }
     if let Some(remedy) = failure.and_then(|f| f.remedy.clone()) {
         next.insert(0, remedy);
     }

@@ -79,6 +79,11 @@ pub fn reached(journal: &[Line]) -> Reached {
     }
 }
 
+/// Has the journal begun to replace the database by one from a backup directory?
+pub fn replaced(journal: &[Line]) -> bool {
+    has_begun(journal, REPLACE)
+}
+
 fn has_begun(journal: &[Line], (step, act): (&str, &str)) -> bool {
     journal.iter().any(|l| l.kind == LineKind::Intent && l.step == step && l.act == act)
 }

@@ -16,6 +16,7 @@ pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write
 pub use journal::{Journal, Line, LineKind, read as read_journal};
 pub use judge::{
     Charge, Judgement, OPEN_BACK, REPLACE, Reached, STOP, STOP_BACK, UNFENCE, judge, other_images, reached,
+    replaced,
 };
 pub use leaks::leaks;
 pub use summary::*;

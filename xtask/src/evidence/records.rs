@@ -296,6 +296,9 @@ pub struct Rollback {
     pub verified: bool,
     /// What went wrong, in words; empty when verified.
     pub problems: Vec<String>,
+    /// What to do about it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     pub ms: u64,
     pub db_ms: u64,
     /// The run that this one recovers, where it is another one.

@@ -57,7 +57,9 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
     let mut clones = Vec::new();
     for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
         let ours = row.name.ends_with(ctx.id);
-        if ours && (purpose == "proof" || purpose == "from" || (purpose == "pre" && !clone_stays)) {
+        // A restored backup waits for its swap as a clone does.
+        let waits = purpose == "pre" || purpose == "from";
+        if ours && (purpose == "proof" || (waits && !clone_stays)) {
             postgres::drop_database(&mut admin, &row.name, LIMIT)?;
             gone.push(row.name);
         } else if purpose == "pre" {

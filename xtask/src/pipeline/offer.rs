@@ -5,6 +5,7 @@ use super::open_runs::{self, OpenRun};
 use crate::acts::{code, elsewhere, stored};
 use crate::clock::{self, Clock};
 use crate::error::{Exit, Fault, Result, fault_of};
+use crate::evidence::{read_journal, replaced};
 use crate::facts::Facts;
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
@@ -45,24 +46,38 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
     let repo = &start.config.repo;
     let store = Store::of(repo);
     let aside = "what was written since is kept in a database of its own, counted and dumped".to_string();
-    if let Some(run) = open_runs::find(repo)?.into_iter().next() {
-        let words = format!("the state before {} {}, which {}", run.command, run.rid, run.words());
-        return Ok(Offer { choice: Choice::Recover(run), words, consequences: vec![aside] });
-    }
+    let open = open_runs::find(repo)?;
     let last = store.last()?;
-    if let Some(rid) = wanted.to.as_ref().filter(|rid| !is_before(&store, last.as_ref(), rid)) {
-        return to_release(start, &store, last.as_ref(), rid, aside);
+    // What is asked for by name comes first: where the way back of an open run is lost, nothing else helps.
+    if let Some(rid) = wanted.to.as_ref().filter(|r| !open.is_empty() || !is_before(&store, last.as_ref(), r))
+    {
+        let mut offer = to_release(start, &store, last.as_ref(), rid, aside)?;
+        offer.consequences.extend(open.first().map(instead));
+        return Ok(offer);
     }
     if let Some(dir) = &wanted.backup {
         let dir = fsx::absolute(dir)?;
         let stored = stored::read(&dir).map_err(|e| fault_of(&e).exit(Exit::Refused))?;
         let time = stored.time.as_deref().unwrap_or("an unknown time");
         let words = format!("the database as of {time} from {}", dir.display());
-        return Ok(Offer {
-            choice: Choice::Backup { dir },
-            words,
-            consequences: vec![aside, "the code stays as it runs".into()],
-        });
+        let code = match (open.first(), &last) {
+            (None, _) => "the code stays as it runs".into(),
+            (Some(_), Some(last)) => format!("the code is that of {}", last.rid),
+            (Some(run), None) if store.target(&run.about).is_some() => {
+                format!("the code is what ran before {}", run.about)
+            }
+            (Some(_), None) => "the code stays as it is: what ran before is not recorded".into(),
+        };
+        let mut consequences = vec![aside, code];
+        consequences.extend(open.first().map(instead));
+        return Ok(Offer { choice: Choice::Backup { dir }, words, consequences });
+    }
+    if let Some(run) = open.into_iter().next() {
+        let words = match replaced(&read_journal(&run.dir.join("events.jsonl"))?) {
+            true => format!("the backup that {} was bringing back; it {}", run.rid, run.words()),
+            false => format!("the state before {} {}, which {}", run.command, run.rid, run.words()),
+        };
+        return Ok(Offer { choice: Choice::Recover(run), words, consequences: vec![aside] });
     }
     if let Ok(pg) = facts.pg(start.stand, start.config) {
         elsewhere::refuse(&pg, repo)?;
@@ -90,6 +105,16 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
         fsx::human_bytes(postgres::size(&mut admin, &target.clone)?)
     );
     Ok(Offer { choice: Choice::Undo { rid: last.rid }, words, consequences: vec![aside] })
+}
+
+/// What becomes of an open run in whose place the operator asks for something else.
+fn instead(run: &OpenRun) -> String {
+    format!(
+        "this takes the place of undoing {} {}, which {}; its undo clone is kept as a failed database, and dumped",
+        run.command,
+        run.rid,
+        run.words()
+    )
 }
 
 /// Is it the state before the last release, which the undo clone brings back at once?

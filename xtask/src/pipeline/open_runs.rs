@@ -23,6 +23,8 @@ pub enum Why {
 #[derive(Debug, Clone)]
 pub struct OpenRun {
     pub rid: String,
+    /// The run whose way back finishes or undoes it: its own, or the one that it was recovering.
+    pub about: String,
     pub dir: PathBuf,
     pub command: String,
     pub why: Why,
@@ -46,8 +48,8 @@ impl OpenRun {
 /// Runs that are not settled, newest first. Must be called by the one who holds the lock, or only to
 /// show: a run that is at work right now looks like an interrupted one.
 ///
-/// A rollback that was verified settles what it recovers, a release that passed settles every
-/// failure before it.
+/// A rollback that was verified settles what it recovers, one from a backup directory everything before
+/// it, a release that passed settles every failure before it.
 pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
     let mut recovered = Vec::new();
     let mut passed = false;
@@ -62,14 +64,19 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
             Err(error) if fsx::is_denied(&error) => return Err(error.context("look whether a run is open")),
             Err(_) => continue,
         };
+        if evidence::replaced(&lines) && recovered.contains(&rid) {
+            break;
+        }
         let back: Option<Rollback> = read_record(&dir, "rollback.json");
         let sealed = lines.last().filter(|l| l.kind == LineKind::Sealed);
         let why = match sealed {
             None => Why::Interrupted,
             Some(last) => {
                 let good = last.data["exit_code"] == 0;
-                if let Some(of) = back.as_ref().filter(|b| b.verified).and_then(|b| b.recovers.clone()) {
-                    recovered.push(of);
+                let verified = back.as_ref().filter(|b| b.verified);
+                recovered.extend(verified.and_then(|b| b.recovers.clone()));
+                if verified.is_some() && evidence::replaced(&lines) {
+                    break;
                 }
                 if good && command(&lines) == "release" {
                     // It died between its seal and its last write.
@@ -98,13 +105,16 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
 }
 
 fn push(open: &mut Vec<OpenRun>, recovered: &[String], why: Why, rid: &str, dir: &Path, lines: &[Line]) {
-    // A recovery that did not end, or not well, stands for the run that it recovers.
-    let about = evidence::begun(lines).recovers.unwrap_or_else(|| rid.into());
+    // A recovery that did not end, or not well, stands for the run that it recovers; one that has begun
+    // to replace the database is finished itself.
+    let recovers = evidence::begun(lines).recovers.filter(|_| !evidence::replaced(lines));
+    let about = recovers.unwrap_or_else(|| rid.into());
     if command(lines) == "smoke" || recovered.iter().any(|r| r == rid || *r == about) {
         return;
     }
     let last = lines.iter().rfind(|l| l.kind == LineKind::Intent && l.act != "step");
     open.push(OpenRun {
+        about,
         command: command(lines),
         why,
         reached: evidence::reached(lines),

@@ -1,20 +1,21 @@
 //! `rollback`: finishes or undoes an interrupted run, goes back by the undo
 //! clone, or from a backup directory.
 
+mod instead;
 mod recover;
 mod ways;
 
 use super::finish;
 use super::lock::Lock;
 use super::offer::{Choice, Offer};
-use super::open_runs::OpenRun;
+use super::open_runs;
 use super::release::failure_of;
 use super::{Ending, Start, StepFailure, begin, single, step_to_its_end};
 use crate::acts::Ctx;
 use crate::clock;
 use crate::error::{Exit, Fault, Result};
 use crate::evidence::records::*;
-use crate::evidence::{EVIDENCE, Previous, RunDir, begun, read_journal, rid_of};
+use crate::evidence::{EVIDENCE, Previous, RunDir, rid_of};
 use crate::facts::Facts;
 use crate::lkg::{LastKnownGood, Store};
 use crate::steps::precheck;
@@ -27,13 +28,16 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
     let head = start.stand.head()?;
     let rid = rid_of(&start.config.repo.join(EVIDENCE), "rbk", rid, Some(&head))?;
     let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "rollback")?;
+    let recovers = match &offer.choice {
+        Choice::Recover(open) => Some(open.about.clone()),
+        Choice::Undo { rid } => Some(rid.clone()),
+        // Until the database is replaced, what is open stays so.
+        Choice::Backup { .. } | Choice::To { .. } => {
+            open_runs::find(&start.config.repo)?.into_iter().next().map(|open| open.about)
+        }
+    };
     let (run, mut plan) = single::open(start, facts, &rid, "rollback", &offer.words, Some(head.clone()))?;
     plan.branch = start.stand.branch().unwrap_or_default();
-    let recovers = match &offer.choice {
-        Choice::Recover(open) => Some(original(open)),
-        Choice::Undo { rid } => Some(rid.clone()),
-        Choice::Backup { .. } | Choice::To { .. } => None,
-    };
     let previous = recovers.clone().map(|rid| Previous { rid, digest_sha256: String::new() });
     let id = begin(start, &run, "rollback", previous, recovers.clone())?;
     let mut facts = facts.clone();
@@ -59,7 +63,8 @@ fn tell_last_good(start: &Start<'_>, offer: &Offer, recovers: Option<&str>) -> R
     if let Choice::To { release, .. } = &offer.choice {
         store.set_last(&LastKnownGood { undo: None, ..release.clone() })?;
     }
-    let Some(of) = recovers else { return Ok(()) };
+    let by_name = matches!(offer.choice, Choice::To { .. } | Choice::Backup { .. });
+    let Some(of) = recovers.filter(|_| !by_name) else { return Ok(()) };
     // A rollback from a backup directory that was interrupted, and is finished now.
     if let Some(to) = store.target(of).filter(|t| t.rid.starts_with("rbk")).and_then(|t| t.previous) {
         store.set_last(&LastKnownGood { undo: None, ..to })?;
@@ -79,12 +84,6 @@ fn tidied(ctx: &Ctx<'_>, outcome: Result<()>) {
     if let Err(error) = outcome {
         ctx.events.warn("rollback", format!("something was left behind: {error:#}"));
     }
-}
-
-/// The release that an interrupted run was about: its own, or the one that it was recovering.
-fn original(open: &OpenRun) -> String {
-    let lines = read_journal(&open.dir.join("events.jsonl")).unwrap_or_default();
-    begun(&lines).recovers.unwrap_or_else(|| open.rid.clone())
 }
 
 #[allow(clippy::too_many_arguments)] // one call, in the order in which things are known

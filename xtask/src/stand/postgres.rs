@@ -166,6 +166,11 @@ pub fn drop_database(admin: &mut Psql, name: &str, limit: Duration) -> Result<()
     admin.ask(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name)), limit).map(drop)
 }
 
+/// Gives a database that nobody is in another name.
+pub fn rename(admin: &mut Psql, name: &str, to: &str) -> Result<()> {
+    admin.run(&format!("ALTER DATABASE {} RENAME TO {}", ident(name), ident(to)))
+}
+
 /// Describes a database; `None` takes its description away.
 pub fn comment(admin: &mut Psql, name: &str, text: Option<&str>) -> Result<()> {
     let text = text.map_or("NULL".into(), literal);

@@ -6,7 +6,9 @@ mod again;
 mod prove;
 
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, admin_app, aside, cluster, code, env, fence, freeze, properties, restore, swap};
+use crate::acts::{
+    Ctx, admin_app, aside, cluster, code, env, fence, freeze, properties, restore, stored, swap,
+};
 use crate::clock;
 use crate::error::{Fault, Lane, Result, fault_of, some};
 use crate::evidence::records::{Fence, Rollback, Smoke};
@@ -91,6 +93,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Rollback {
             log.say(&format!("failed: {fault}"));
         }
         record.problems.push(fault.to_string());
+        record.remedy = fault.remedy;
     }
     record.ms = clock::ms_since(start);
     record.verified = record.problems.is_empty();
@@ -135,11 +138,17 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
 /// Stop, fence, swap, properties, queues, previous images and source, smoke, prove.
 fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     let target = given.target;
-    let fence_record = given
-        .fence
-        .ok_or_else(|| Fault::new("there is no record of the fence: the clone's OID is not known"))?;
+    let fence_record = given.fence.ok_or_else(|| {
+        Fault::new("there is no record of the fence: the clone's OID is not known")
+            .remedy(from_backup(ctx, target))
+    })?;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("rollback"))?;
+    let failed = postgres::side_name(&target.database, "failed", &target.id);
+    if given.keep_database.is_none() {
+        // Before anything is stopped for it.
+        find(ctx, given, &mut admin, fence_record, &failed)?;
+    }
     std::thread::scope(|scope| {
         let summing = scope.spawn(|| sum_again(ctx, given, fence_record));
         let stopped = stop_all(ctx, target);
@@ -155,7 +164,6 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
         }
         stopped
     })?;
-    let failed = postgres::side_name(&target.database, "failed", &target.id);
     let db_start = Instant::now();
     if given.keep_database.is_none() {
         swap_in(ctx, given, &mut admin, fence_record, &failed, record)?;
@@ -226,6 +234,29 @@ fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
     })
 }
 
+/// Where the copy is that goes in; an error where nobody has it any more.
+fn find(
+    ctx: &Ctx<'_>,
+    given: &Given<'_>,
+    admin: &mut Psql,
+    fence_record: &Fence,
+    failed: &str,
+) -> Result<swap::Where> {
+    let target = given.target;
+    match swap::find(admin, &target.database, failed, fence_record.clone_oid)? {
+        swap::Where::Lost => Err(Fault::new(format!("the clone {} is gone", target.clone))
+            .why(format!("no database has OID {}", fence_record.clone_oid))
+            .remedy(from_backup(ctx, target))
+            .lane(Lane::C)
+            .into()),
+        found => Ok(found),
+    }
+}
+
+fn from_backup(ctx: &Ctx<'_>, target: &Target) -> String {
+    format!("go back from the backup: {}", stored::way_back(&ctx.config.repo, &target.rid))
+}
+
 fn swap_in(
     ctx: &Ctx<'_>,
     given: &Given<'_>,
@@ -246,15 +277,7 @@ fn swap_in(
         Ok(((), json!({ "already_swapped": already })))
     })?;
     ctx.act("rollback", "swap", json!({ "live": live, "clone": target.clone, "failed": failed }), || {
-        let before = swap::find(admin, live, failed, fence_record.clone_oid)?;
-        if before == swap::Where::Lost {
-            return Err(Fault::new(format!("the clone {} is gone", target.clone))
-                .why(format!("no database has OID {}", fence_record.clone_oid))
-                .remedy("go back from the backup: cargo xtask rollback --backup DIR")
-                .lane(Lane::C)
-                .into());
-        }
-        if before == swap::Where::Waiting {
+        if find(ctx, given, admin, fence_record, failed)? == swap::Where::Waiting {
             postgres::allow_connections(admin, &target.clone, false)?;
             postgres::end_sessions(admin, &target.clone, Duration::from_secs(30))?;
             swap::swap(admin, live, &target.clone, failed, fence_record.clone_oid)?;

@@ -258,6 +258,37 @@ pub fn live_oid(stand: &Stand) -> u64 {
     stand.value("SELECT oid FROM pg_database WHERE datname = current_database()").parse().unwrap()
 }
 
+/// The live database holds what a backup has, by its sums; rows that came later are left out.
+#[track_caller]
+pub fn content_is(stand: &Stand, sums: &Value, at: &str) {
+    let then = told(sums);
+    let only = ["devfactory.orders", "ops.heartbeat"].map(|t| (t, format!("first {}", then[t].0)));
+    let differ = differing(&then, &stand.sums(DATABASE, &only));
+    assert!(differ.is_empty(), "other content than in the backup: {differ:?}{at}");
+}
+
+/// Fills the materialized views that a restored backup has left empty.
+pub fn refresh(stand: &Stand) {
+    let sql = "SELECT format('REFRESH MATERIALIZED VIEW %I.%I', schemaname, matviewname) FROM pg_matviews \
+               WHERE NOT ispopulated";
+    for refresh in stand.psql(sql) {
+        stand.psql(&refresh);
+    }
+}
+
+/// Every row that was acknowledged is in the live database or in a failed one.
+#[track_caller]
+pub fn no_row_is_nowhere(stand: &Stand, tag: &str, sessions: &[Session], at: &str) {
+    let mut found = titles(&stand.psql(&of_tag(tag)));
+    let failed = r"SELECT datname FROM pg_database WHERE datname LIKE '%\_\_failed\_%'";
+    for failed in stand.psql_on("postgres", failed) {
+        found.extend(stand.psql_closed(&failed, &of_tag(tag)));
+    }
+    let acked: Vec<_> = sessions.iter().flat_map(|s| &s.acked).collect();
+    let lost: Vec<_> = acked.iter().filter(|t| !found.contains(**t)).collect();
+    assert!(!acked.is_empty() && lost.is_empty(), "{} rows are nowhere: {lost:?}{at}", lost.len());
+}
+
 /// Sums as the evidence has them.
 fn told(json: &Value) -> Sums {
     let line = |v: &Value| (v["rows"].as_u64().unwrap(), v["sum"].as_str().unwrap().to_string());

@@ -35,6 +35,14 @@ impl Stand {
         id
     }
 
+    /// Takes every container, volume and network of the stand away.
+    #[track_caller]
+    pub fn down(&self) {
+        let args = ["compose", "-p", &self.project, "down", "-v", "--remove-orphans", "-t", "2"];
+        tool("docker", &args, &self.repo, None);
+        self.data.lock().unwrap().clear();
+    }
+
     /// Rows of a statement on the live database, columns between `|`.
     #[track_caller]
     pub fn psql(&self, sql: &str) -> Vec<String> {

@@ -1,11 +1,13 @@
 //! Undoes an interrupted run: by what the world says, not by its journal alone.
 
-use super::tidied;
+use super::{instead, tidied};
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, fence, script, smoke};
+use crate::acts::{Ctx, fence, script, smoke, stored};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::*;
-use crate::evidence::{EVIDENCE, Line, LineKind, Reached, begun, reached, read_journal, read_record};
+use crate::evidence::{
+    EVIDENCE, Line, LineKind, Reached, begun, reached, read_journal, read_record, replaced,
+};
 use crate::lkg::{Store, Target};
 use crate::pipeline::housekeeping;
 use crate::pipeline::open_runs::{OpenRun, Why};
@@ -24,20 +26,11 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
     let id = begun(&lines).id;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("recover"))?;
-    ctx.act("rollback", "end what dead runs left", json!({ "of": of }), || {
-        let gone = end_dead(ctx, &pg, &mut admin)?;
-        if is_open(&lines, "backup", "script") {
-            let age = Duration::from_secs(ctx.config.backup.timeout_s);
-            script::clean(&pg, &ctx.app("script"), age)?;
-        }
-        remove_half_written(&ctx.config.repo.join(&ctx.config.backup.directory));
-        remove_half_written(&Store::of(&ctx.config.repo).dir);
-        Ok(((), json!({ "sessions": gone })))
-    })?;
+    end_what_is_left(ctx, &pg, &mut admin, of, &lines)?;
     let reached = reached(&lines);
     let store = Store::of(&ctx.config.repo);
     let mut record = match (reached, store.target(of)) {
-        (Reached::Unchanged, _) | (_, None) => untouched(ctx, &dir, reached)?,
+        (Reached::Unchanged, _) | (_, None) => untouched(ctx, &dir, of, reached)?,
         (_, Some(target)) => {
             let precheck: Option<Precheck> = read_record(&dir, "precheck.json");
             let fence = fence_of(&dir, &lines, &target);
@@ -55,10 +48,17 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
                 clone_sums_ms: sums_ms(&lines),
                 keep_database: None,
                 recovers: Some(of),
-                cited: format!("clone {} made under the fence of {of}", target.clone),
+                cited: match replaced(&lines) {
+                    true => format!("{}: the backup that {of} had restored beside", target.clone),
+                    false => format!("clone {} made under the fence of {of}", target.clone),
+                },
                 hold,
             };
-            let record = rollback::run(ctx, &given);
+            let mut record = rollback::run(ctx, &given);
+            if replaced(&lines) {
+                record.source = "archive".into();
+                instead::settle(ctx, of, &mut record);
+            }
             let theirs = Ctx { id: &target.id, ..*ctx };
             if record.verified {
                 tidied(ctx, housekeeping::after_failure(&theirs, false));
@@ -73,9 +73,33 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
         tidied(ctx, housekeeping::after_failure(&theirs, !record.verified));
     }
     tidied(ctx, housekeeping::remove_half_backups(ctx, of));
+    // A rollback from a backup directory, cut short before it replaced anything.
+    if record.verified && open.rid != of {
+        tidied(ctx, instead::forget(ctx, &open.rid));
+    }
     names_of_before(ctx, &dir, reached)?;
     record.recovers = Some(of.into());
     Ok(record)
+}
+
+/// Ends what the dead are still at in the server and removes what they were just writing.
+pub(super) fn end_what_is_left(
+    ctx: &Ctx<'_>,
+    pg: &Pg,
+    admin: &mut Psql,
+    of: &str,
+    lines: &[Line],
+) -> Result<()> {
+    ctx.act("rollback", "end what dead runs left", json!({ "of": of }), || {
+        let gone = end_dead(ctx, pg, admin)?;
+        if is_open(lines, "backup", "script") {
+            let age = Duration::from_secs(ctx.config.backup.timeout_s);
+            script::clean(pg, &ctx.app("script"), age)?;
+        }
+        remove_half_written(&ctx.config.repo.join(&ctx.config.backup.directory));
+        remove_half_written(&Store::of(&ctx.config.repo).dir);
+        Ok(((), json!({ "sessions": gone })))
+    })
 }
 
 /// Ends sessions and removes files of every run but this one: it holds the lock, so they are dead.
@@ -152,11 +176,11 @@ fn fence_of(dir: &Path, lines: &[Line], target: &Target) -> Option<Fence> {
 }
 
 /// Nothing was changed: what is there is what was there.
-fn untouched(ctx: &Ctx<'_>, dir: &Path, reached: Reached) -> Result<Rollback> {
+fn untouched(ctx: &Ctx<'_>, dir: &Path, of: &str, reached: Reached) -> Result<Rollback> {
     if reached != Reached::Unchanged {
         return Err(Fault::new("the interrupted run changed the stand, and its way back is not recorded")
             .why(dir.display().to_string())
-            .remedy("go back from its backup: cargo xtask rollback --backup DIR")
+            .remedy(format!("go back from its backup: {}", stored::way_back(&ctx.config.repo, of)))
             .lane(Lane::A)
             .into());
     }

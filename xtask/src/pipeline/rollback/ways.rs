@@ -2,7 +2,7 @@
 //! directory.
 
 use super::recover::sums_ms;
-use super::tidied;
+use super::{instead, tidied};
 use crate::acts::stored::{self, Stored};
 use crate::acts::sums::{self, Sums};
 use crate::acts::{Ctx, code, fence, restore, room, schema, target};
@@ -10,8 +10,9 @@ use crate::error::{Context, Exit, Fault, Result, fault_of, some};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, REPLACE, Reached, read_journal, read_record};
 use crate::fsx;
-use crate::lkg::{LastKnownGood, Store};
+use crate::lkg::{LastKnownGood, Store, Target};
 use crate::pipeline::housekeeping;
+use crate::pipeline::open_runs::OpenRun;
 use crate::stand::postgres;
 use crate::stand::psql::Psql;
 use crate::steps::rollback::{self, Hold};
@@ -64,7 +65,85 @@ pub(super) fn from_backup(
     let stored = stored::read(dir).map_err(refused)?;
     let pg = ctx.pg("rollback")?;
     let mut admin = pg.session("postgres", &ctx.app("from-backup"))?;
-    let mut live = pg.session(&pg.database, &ctx.app("extensions"))?;
+    let open = instead::open(ctx, &pg, &mut admin)?;
+    let side = postgres::side_name(&pg.database, "from", ctx.id);
+    let Ready { target, copy, mut fence } = match ready(ctx, &stored, &mut admin, &side, code_of, &open) {
+        Ok(ready) => ready,
+        Err(error) => {
+            // By a session of its own: the other one may be what failed.
+            let dropped = pg
+                .session("postgres", &ctx.app("drop"))
+                .and_then(|mut admin| postgres::drop_database(&mut admin, &side, Duration::from_secs(600)));
+            tidied(ctx, dropped.and_then(|()| Store::of(&ctx.config.repo).forget(&ctx.run.rid)));
+            return Err(refused(error));
+        }
+    };
+    let fenced = ctx.act(REPLACE.0, REPLACE.1, json!({ "database": pg.database }), || {
+        let fenced = fence::fence(&mut admin, &pg.database)?;
+        let data = json!({ "oid": fenced.oid });
+        Ok((fenced, data))
+    });
+    match fenced {
+        Ok(fenced) => {
+            fence.xid = fenced.xid;
+            ctx.run.write_json("fence.json", &fence)?;
+        }
+        // It may be closed: what follows fences it again, and swaps.
+        Err(error) => ctx.events.warn("rollback", format!("{:#}; once more", fault_of(&error))),
+    }
+    let given = rollback::Given {
+        reason: "asked for by the operator",
+        target: &target,
+        fence: Some(&fence),
+        reached: Reached::Unfenced,
+        baseline: None,
+        // Taken a moment ago, from a copy that nobody was let into since.
+        clone_sums: Some(&copy),
+        clone_sums_ms: u64::MAX,
+        keep_database: None,
+        recovers: open.first().map(|o| o.about.as_str()),
+        cited: match stored.sums {
+            true => format!("backup {} restored beside, sums equal", dir.display()),
+            false => {
+                format!("backup {} restored beside to its end; it has no sums to compare", dir.display())
+            }
+        },
+        hold,
+    };
+    let mut record = rollback::run(ctx, &given);
+    record.source = "archive".into();
+    instead::settle(ctx, &ctx.run.rid, &mut record);
+    if record.verified {
+        // The images that run are those that ran before: nothing goes back to their kept tags.
+        tidied(ctx, housekeeping::after_failure(ctx, false));
+    }
+    Ok(record)
+}
+
+/// What there is before the database is replaced.
+struct Ready {
+    target: Target,
+    /// Sums of the restored copy.
+    copy: Sums,
+    fence: Fence,
+}
+
+/// Everything that can fail without a trace.
+fn ready(
+    ctx: &Ctx<'_>,
+    stored: &Stored,
+    admin: &mut Psql,
+    side: &str,
+    code_of: Option<&LastKnownGood>,
+    open: &[OpenRun],
+) -> Result<Ready> {
+    let pg = ctx.pg("rollback")?;
+    // A run that is open may have left it closed.
+    let app = ctx.app("extensions");
+    let mut live = match postgres::the_database(admin, &pg.database)?.open {
+        true => pg.session(&pg.database, &app)?,
+        false => fence::with_door_open(admin, &pg.database, &app, |_| pg.session(&pg.database, &app))?.0,
+    };
     let extensions = schema::extensions(&mut live)?;
     let grants = if stored.keeps_privileges() { Vec::new() } else { schema::grants(&mut live)? };
     live.close();
@@ -74,20 +153,16 @@ pub(super) fn from_backup(
             .remedy("go back to a backup of the built-in engine: cargo xtask rollback lists them")
             .into());
     }
-    let side = postgres::side_name(&pg.database, "from", ctx.id);
-    let (restored, copy) = match beside(ctx, &stored, &mut admin, &side, &extensions) {
-        Ok(both) => both,
-        Err(error) => {
-            postgres::drop_database(&mut admin, &side, Duration::from_secs(600))?;
-            return Err(refused(error));
-        }
-    };
+    let (restored, copy) = beside(ctx, stored, admin, side, &extensions)?;
     let store = Store::of(&ctx.config.repo);
     fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
     let head = ctx.stand.head()?;
     let dirt = ctx.stand.dirt()?;
-    let mut target = target::decide(ctx, code_of, &head, &dirt, &side)?;
+    let mut target = target::decide(ctx, code_of, &head, &dirt, side)?;
     target.database.clone_from(&pg.database);
+    if let Some(open) = open.first() {
+        instead::as_before(ctx, open, code_of, &mut target)?;
+    }
     let last = store.last()?.map(|l| l.rid);
     if let Some(release) = code_of.filter(|r| Some(&r.rid) != last.as_ref()) {
         // Its services that a later release did without.
@@ -97,52 +172,23 @@ pub(super) fn from_backup(
     }
     code::keep_images(ctx, "rollback", &mut target)?;
     if let Some(gone) = target.images.iter().find(|i| !i.present && target.running.contains(&i.service)) {
-        postgres::drop_database(&mut admin, &target.clone, Duration::from_secs(600))?;
         return Err(Fault::refused(format!("the image of {} is not here any more", gone.service))
             .why(gone.id.clone())
             .remedy("release that commit again, or go back to another state: cargo xtask rollback lists them")
             .into());
     }
     store.set_target(&target)?;
-    let fenced = ctx.act(REPLACE.0, REPLACE.1, json!({ "database": pg.database }), || {
-        let fenced = fence::fence(&mut admin, &pg.database)?;
-        let data = json!({ "oid": fenced.oid });
-        Ok((fenced, data))
-    })?;
-    let record = Fence {
+    let fence = Fence {
         database: pg.database.clone(),
-        live_oid: fenced.oid,
-        clone_oid: postgres::the_database(&mut admin, &side)?.oid,
-        clone: side,
-        xid: fenced.xid,
+        live_oid: postgres::the_database(admin, &pg.database)?.oid,
+        clone_oid: postgres::the_database(admin, side)?.oid,
+        clone: side.into(),
+        xid: fence::next_xid(admin)?,
         ..Fence::default()
     };
-    ctx.run.write_json("fence.json", &record)?;
-    let given = rollback::Given {
-        reason: "asked for by the operator",
-        target: &target,
-        fence: Some(&record),
-        reached: Reached::Unfenced,
-        baseline: None,
-        // Taken a moment ago, from a copy that nobody was let into since.
-        clone_sums: Some(&copy),
-        clone_sums_ms: u64::MAX,
-        keep_database: None,
-        recovers: None,
-        cited: match stored.sums {
-            true => format!("backup {} restored beside, sums equal", dir.display()),
-            false => {
-                format!("backup {} restored beside to its end; it has no sums to compare", dir.display())
-            }
-        },
-        hold,
-    };
-    let record = rollback::run(ctx, &given);
-    if record.verified {
-        // The images that run are those that ran before: nothing goes back to their kept tags.
-        tidied(ctx, housekeeping::after_failure(ctx, false));
-    }
-    Ok(record)
+    // Before the fence: who ends this after a crash knows by it what goes where.
+    ctx.run.write_json("fence.json", &fence)?;
+    Ok(Ready { target, copy, fence })
 }
 
 /// Restores a backup beside the live database, and compares it where it has table sums.
