@@ -3,9 +3,10 @@
 
 use super::recover::sums_ms;
 use super::tidied;
+use crate::acts::privileges::{self, Donor};
 use crate::acts::stored::{self, Stored};
 use crate::acts::sums::{self, Sums};
-use crate::acts::{Ctx, code, fence, restore, room, schema, target};
+use crate::acts::{Ctx, aside, code, fence, properties, restore, room, schema, target};
 use crate::error::{Context, Exit, Fault, Result, fault_of, some};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, REPLACE, Reached, read_journal, read_record};
@@ -66,16 +67,14 @@ pub(super) fn from_backup(
     let mut admin = pg.session("postgres", &ctx.app("from-backup"))?;
     let mut live = pg.session(&pg.database, &ctx.app("extensions"))?;
     let extensions = schema::extensions(&mut live)?;
-    let grants = if stored.keeps_privileges() { Vec::new() } else { schema::grants(&mut live)? };
+    let donor = match stored.keeps_privileges() {
+        true => None,
+        false => privileges::donor(ctx, &stored, &privileges::all(ctx, &pg, &mut live)?)?,
+    };
+    let now = aside::moment(&mut live)?;
     live.close();
-    if !grants.is_empty() {
-        return Err(Fault::refused("this backup has lost every GRANT, and the database has some")
-            .why(format!("made by the repository's script, without: {}", some(&grants)))
-            .remedy("go back to a backup of the built-in engine: cargo xtask rollback lists them")
-            .into());
-    }
     let side = postgres::side_name(&pg.database, "from", ctx.id);
-    let (restored, copy) = match beside(ctx, &stored, &mut admin, &side, &extensions) {
+    let (restored, mut then) = match beside(ctx, &stored, &mut admin, &side, &extensions, donor.as_ref()) {
         Ok(both) => both,
         Err(error) => {
             postgres::drop_database(&mut admin, &side, Duration::from_secs(600))?;
@@ -83,7 +82,22 @@ pub(super) fn from_backup(
         }
     };
     let store = Store::of(&ctx.config.repo);
-    fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
+    let mut properties = vec![properties::open_to_all(&pg.database)];
+    properties.extend(restored.properties);
+    fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &properties)?;
+    let archive = Archive {
+        dir: dir.display().to_string(),
+        snapshot: aside::comparable(stored.moment.as_ref(), &now, &mut then),
+        privileges_of: donor.map(|d| d.dir()),
+    };
+    ctx.run.write_json("sums_clone.json", &then)?;
+    let mut cited = match stored.sums {
+        true => format!("backup {} restored beside, sums equal", dir.display()),
+        false => format!("backup {} restored beside to its end; it has no sums to compare", dir.display()),
+    };
+    if let Some(from) = &archive.privileges_of {
+        cited.push_str(&format!("; privileges of backup {from}"));
+    }
     let head = ctx.stand.head()?;
     let dirt = ctx.stand.dirt()?;
     let mut target = target::decide(ctx, code_of, &head, &dirt, &side)?;
@@ -115,6 +129,7 @@ pub(super) fn from_backup(
         clone_oid: postgres::the_database(&mut admin, &side)?.oid,
         clone: side,
         xid: fenced.xid,
+        archive: Some(archive),
         ..Fence::default()
     };
     ctx.run.write_json("fence.json", &record)?;
@@ -124,17 +139,12 @@ pub(super) fn from_backup(
         fence: Some(&record),
         reached: Reached::Unfenced,
         baseline: None,
-        // Taken a moment ago, from a copy that nobody was let into since.
-        clone_sums: Some(&copy),
+        // Of the copy, which nobody was let into since.
+        clone_sums: Some(&then),
         clone_sums_ms: u64::MAX,
         keep_database: None,
         recovers: None,
-        cited: match stored.sums {
-            true => format!("backup {} restored beside, sums equal", dir.display()),
-            false => {
-                format!("backup {} restored beside to its end; it has no sums to compare", dir.display())
-            }
-        },
+        cited,
         hold,
     };
     let record = rollback::run(ctx, &given);
@@ -145,34 +155,47 @@ pub(super) fn from_backup(
     Ok(record)
 }
 
-/// Restores a backup beside the live database, and compares it where it has table sums.
+/// Restores a backup beside the live database, and compares it where it has table sums: these come back,
+/// with the files that the tables had then, or else those of the copy.
 fn beside(
     ctx: &Ctx<'_>,
     stored: &Stored,
     admin: &mut Psql,
     side: &str,
     extensions: &[schema::Extension],
+    donor: Option<&Donor>,
 ) -> Result<(restore::Restored, Sums)> {
     let shape = postgres::shape(admin, &ctx.pg("rollback")?.database)?;
     let archive = stored.archive();
-    let what = restore::What { archive: &archive, side, shape: &shape, from: &stored.database, extensions };
+    let what = restore::What {
+        archive: &archive,
+        side,
+        shape: &shape,
+        from: &stored.database,
+        extensions,
+        views: true,
+    };
     room::enough(ctx, "rollback", admin)?;
-    let restored =
+    let mut restored =
         restore::beside(ctx, "rollback", admin, &what, &mut |read| match *read == stored.dump.sha256 {
             true => Ok(()),
             false => Err(Fault::new("the dump was changed after it was verified").into()),
         })?;
-    let copy = restore::sums_of_closed(ctx, "rollback", admin, side)?;
-    if stored.sums {
-        let sums: Sums = fsx::read_json(&stored.dir.join("sums.json"))?;
-        let differences = sums::differences(&sums, &copy);
-        if !differences.is_empty() {
-            return Err(Fault::new("the restored backup is not equal to what was backed up")
-                .why(some(&differences))
-                .into());
-        }
+    if let Some(donor) = donor {
+        restored.properties.extend(donor.replay(ctx, side)?);
     }
-    Ok((restored, copy))
+    let copy = restore::sums_of_closed(ctx, "rollback", admin, side)?;
+    if !stored.sums {
+        return Ok((restored, copy));
+    }
+    let sums: Sums = fsx::read_json(&stored.dir.join("sums.json"))?;
+    let differences = sums::differences(&sums, &copy);
+    if !differences.is_empty() {
+        return Err(Fault::new("the restored backup is not equal to what was backed up")
+            .why(some(&differences))
+            .into());
+    }
+    Ok((restored, sums))
 }
 
 /// The same failure, as one before which nothing was touched.
