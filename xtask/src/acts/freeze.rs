@@ -88,6 +88,7 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
         // What a version without the mark has set aside counts, too.
         if told.is_empty() {
             let note = "no queue keys were set aside for this way back: queues are left as they are";
+            ctx.events.note(step, note);
             return Ok((note.into(), json!({ "note": note })));
         }
         let copies: Vec<&String> = told.iter().filter(|key| key.starts_with(&prefix)).collect();

@@ -61,7 +61,10 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
         return Ok(Offer {
             choice: Choice::Backup { dir },
             words,
-            consequences: vec![aside, "the code stays as it runs".into()],
+            consequences: vec![
+                aside,
+                "the code stays as it runs, and what waits in the queues waits on".into(),
+            ],
         });
     }
     if let Ok(pg) = facts.pg(start.stand, start.config) {
@@ -127,6 +130,6 @@ fn to_release(
         after.rid
     );
     let consequences =
-        vec![aside, "the backup is restored beside and compared first: that takes its time".into()];
+        vec![aside, "the backup is restored beside and compared first: that takes its time; what waits in the queues waits on".into()];
     Ok(Offer { choice: Choice::To { release, dir }, words, consequences })
 }

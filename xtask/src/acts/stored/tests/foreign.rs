@@ -26,7 +26,7 @@ fn is_true(stored: &Stored) -> std::result::Result<(), TestCaseError> {
 fn a_byte_that_is_another_one_is_found_wherever_it_is_listed() {
     let made = Made::sample();
     let good = made.read().unwrap();
-    hold(300, (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..=255u8), |(file, at, by)| {
+    hold(150, (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..=255u8), |(file, at, by)| {
         let mut names: Vec<String> = good.files.iter().map(|f| f.name.clone()).collect();
         names.extend([MANIFEST.into(), DIGEST.into()]);
         let name = file.get(&names);
@@ -59,7 +59,7 @@ fn a_byte_that_is_another_one_is_found_wherever_it_is_listed() {
 #[test]
 fn a_line_that_is_gone_is_missed_in_either_list() {
     let lines = Made::sample().digest.lines().filter(|l| !l.trim().is_empty()).count();
-    hold(120, (0..lines, any::<bool>(), any::<bool>()), |(at, in_digest, described)| {
+    hold(60, (0..lines, any::<bool>(), any::<bool>()), |(at, in_digest, described)| {
         let mut made = Made::sample();
         let name = if in_digest {
             let gone = listed(&made.digest)[at].clone();
@@ -86,7 +86,7 @@ fn line_ends_marks_and_names_of_any_system_are_read() {
     let name = "[а-яёa-zA-Z0-9_]{1,6}( ?[А-Яa-z0-9._-]{1,5}[а-яa-z0-9]){0,2}";
     let path = prop::collection::vec(name, 1..4);
     let files = prop::collection::btree_map(path, "\\PC{1,20}", 0..4);
-    hold(200, (files, any::<[bool; 4]>()), |(files, [crlf, mark, star, lower])| {
+    hold(60, (files, any::<[bool; 4]>()), |(files, [crlf, mark, star, lower])| {
         let files: std::collections::BTreeMap<String, String> =
             files.into_iter().map(|(p, text)| (format!("d_{}.x", p.join("/")), text)).collect();
         let mut made =
@@ -167,7 +167,7 @@ fn any_manifest_and_any_digest_end_in_a_true_answer() {
     made.read().unwrap();
     let digest = made.digest.clone();
     let write = |name: &str, bytes: &[u8]| std::fs::write(made.dir.path().join(name), bytes).unwrap();
-    hold(300, manifest(), |manifest| {
+    hold(60, manifest(), |manifest| {
         write(MANIFEST, manifest.to_string().as_bytes());
         if let Ok(stored) = super::super::read(made.dir.path()) {
             is_true(&stored)?;
@@ -185,7 +185,7 @@ fn any_manifest_and_any_digest_end_in_a_true_answer() {
         "[0-9a-fA-F]{60,66}( |  | \\*|\t)\\PC{0,12}".boxed(),
         proptest::sample::select(digest.lines().map(String::from).collect::<Vec<_>>()).boxed(),
     ];
-    hold(300, (prop::collection::vec(line, 0..14), any::<bool>()), |(lines, crlf)| {
+    hold(80, (prop::collection::vec(line, 0..14), any::<bool>()), |(lines, crlf)| {
         let text = lines.join(if crlf { "\r\n" } else { "\n" });
         write(DIGEST, text.as_bytes());
         prop_assert!(
@@ -195,7 +195,7 @@ fn any_manifest_and_any_digest_end_in_a_true_answer() {
         );
         Ok(())
     });
-    hold(200, prop::collection::vec(any::<u8>(), 0..80), |bytes| {
+    hold(30, prop::collection::vec(any::<u8>(), 0..80), |bytes| {
         for name in [MANIFEST, DIGEST] {
             write(DIGEST, digest.as_bytes());
             write(name, &bytes);
