@@ -13,6 +13,16 @@ fn failed(id: &str, key: &str) -> String {
     format!("ff:failed:{id}:{key}")
 }
 
+/// There once everything was set aside, also where that was nothing.
+fn all_frozen(id: &str) -> String {
+    format!("ff:frozen:{id}")
+}
+
+/// There once everything was put back.
+fn thawed(id: &str) -> String {
+    format!("ff:thawed:{id}")
+}
+
 /// What came of it, for the summary.
 #[derive(Debug, Clone, Default)]
 pub struct Frozen {
@@ -32,8 +42,13 @@ pub fn freeze(ctx: &Ctx<'_>, step: &str) -> Result<Frozen> {
     ctx.act(step, "freeze queues", json!({ "patterns": ctx.config.rollback.queue_keys }), || {
         // One call, all or nothing.
         let patterns: Vec<String> = ctx.config.rollback.queue_keys.iter().map(|p| quoted(p)).collect();
-        let copy =
-            format!("EVAL {} 0 {} {}", quoted(COPY_ALL), quoted(&frozen(ctx.id, "")), patterns.join(" "));
+        let copy = format!(
+            "EVAL {} 0 {} {} {}",
+            quoted(COPY_ALL),
+            quoted(&frozen(ctx.id, "")),
+            quoted(&all_frozen(ctx.id)),
+            patterns.join(" ")
+        );
         match stand.redis(&broker, &[copy]) {
             Ok(keys) => {
                 let note = format!("{} queue keys set aside", keys.len());
@@ -51,11 +66,13 @@ pub fn freeze(ctx: &Ctx<'_>, step: &str) -> Result<Frozen> {
     })
 }
 
-/// Copies every key that fits a pattern; returns their names.
-const COPY_ALL: &str = "local names = {} for i = 2, #ARGV do for _, key in ipairs(redis.call('KEYS', ARGV[i])) do \
-     redis.call('COPY', key, ARGV[1] .. key, 'REPLACE') names[#names + 1] = key end end return names";
+/// Copies every key that fits a pattern, and marks that it did; returns their names.
+const COPY_ALL: &str = "local names = {} for i = 3, #ARGV do for _, key in ipairs(redis.call('KEYS', ARGV[i])) do \
+     redis.call('COPY', key, ARGV[1] .. key, 'REPLACE') names[#names + 1] = key end end \
+     redis.call('SET', ARGV[2], 1) return names";
 
-/// Puts the queues of run `id` back; those of the failed version are kept under another name.
+/// Puts the queues of run `id` back; those of the failed version are kept under another name. Where
+/// that run has set nothing aside there is no state to put back, and what waits now goes on waiting.
 pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
     let Some(broker) = ctx.facts.broker(ctx.config) else {
         return Ok("no Redis runs in this stand: queues are left as they are".into());
@@ -63,26 +80,30 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
     let stand = ctx.stand(step)?;
     ctx.act(step, "put queues back", json!({ "of": id }), || {
         let prefix = frozen(id, "");
-        let copies = stand.redis_keys(&broker, &[format!("{prefix}*")])?;
-        let done = stand.redis_keys(&broker, &[format!("ff:thawed:{id}")])?;
-        let mut commands = Vec::new();
-        if done.is_empty() {
-            // Once: a second run of an interrupted rollback must not set aside what it put back.
-            for key in stand.redis_keys(&broker, &ctx.config.rollback.queue_keys)? {
-                commands.push(format!("RENAME {} {}", quoted(&key), quoted(&failed(id, &key))));
-            }
-            commands.push(format!("SET {} 1", quoted(&format!("ff:thawed:{id}"))));
+        let told = stand.redis_keys(&broker, &[format!("{prefix}*"), all_frozen(id), thawed(id)])?;
+        // Once: a second run of an interrupted rollback must not set aside what it put back.
+        if told.contains(&thawed(id)) {
+            return Ok(("the queue keys are put back".into(), json!({ "already": true })));
         }
+        // What a version without the mark has set aside counts, too.
+        if told.is_empty() {
+            let note = "no queue keys were set aside for this way back: queues are left as they are";
+            ctx.events.note(step, note);
+            return Ok((note.into(), json!({ "note": note })));
+        }
+        let copies: Vec<&String> = told.iter().filter(|key| key.starts_with(&prefix)).collect();
+        // All or nothing: half of it would lose a queue.
+        let mut commands = vec!["MULTI".to_string()];
+        for key in stand.redis_keys(&broker, &ctx.config.rollback.queue_keys)? {
+            commands.push(format!("RENAME {} {}", quoted(&key), quoted(&failed(id, &key))));
+        }
+        commands.push(format!("SET {} 1", quoted(&thawed(id))));
         for copy in &copies {
             let key = copy.strip_prefix(&prefix).unwrap_or(copy);
             commands.push(format!("COPY {} {} REPLACE", quoted(copy), quoted(key)));
         }
-        if !commands.is_empty() {
-            // All or nothing: half of it would lose a queue.
-            commands.insert(0, "MULTI".into());
-            commands.push("EXEC".into());
-            stand.redis(&broker, &commands)?;
-        }
+        commands.push("EXEC".into());
+        stand.redis(&broker, &commands)?;
         Ok((format!("{} queue keys put back", copies.len()), json!({ "keys": copies.len() })))
     })
 }
@@ -90,12 +111,12 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
 /// Forgets the copies of runs, by id: they live and die with the clone. What a failed version had left
 /// stays with the failed database.
 pub fn forget_copies(ctx: &Ctx<'_>, step: &str, which: impl Fn(&str) -> bool) -> Result<()> {
-    forget(ctx, step, which, &["ff:freeze:*", "ff:thawed:*"])
+    forget(ctx, step, which, &["ff:freeze:*", "ff:frozen:*", "ff:thawed:*"])
 }
 
 /// Forgets everything of other runs.
 pub fn forget_others(ctx: &Ctx<'_>, step: &str, keep: &str) -> Result<()> {
-    forget(ctx, step, |of| of != keep, &["ff:freeze:*", "ff:failed:*", "ff:thawed:*"])
+    forget(ctx, step, |of| of != keep, &["ff:freeze:*", "ff:frozen:*", "ff:failed:*", "ff:thawed:*"])
 }
 
 fn forget(ctx: &Ctx<'_>, step: &str, which: impl Fn(&str) -> bool, patterns: &[&str]) -> Result<()> {

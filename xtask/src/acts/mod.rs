@@ -12,6 +12,7 @@ pub mod elsewhere;
 pub mod env;
 pub mod fence;
 pub mod freeze;
+pub mod privileges;
 pub mod properties;
 pub mod restore;
 pub mod room;

@@ -151,6 +151,12 @@ fn place(statement: &str, name: &str) -> Option<(usize, usize)> {
     None
 }
 
+/// Undoes what keeps others out of a restored copy while it is made and compared. An archive says
+/// nothing of privileges that are as PostgreSQL makes them, and tells others by how they differ from that.
+pub fn open_to_all(database: &str) -> String {
+    format!("GRANT CONNECT ON DATABASE {} TO PUBLIC", ident(database))
+}
+
 /// Replays statements; every one must hold.
 pub fn replay(admin: &mut Psql, statements: &[String]) -> Result<()> {
     for statement in statements {

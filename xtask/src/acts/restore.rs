@@ -9,7 +9,7 @@ use crate::event::Far;
 use crate::fsx;
 use crate::stand::dump::{Entry, Lines, entry};
 use crate::stand::postgres::{self, Pg};
-use crate::stand::psql::{Psql, ident};
+use crate::stand::psql::{Psql, QUESTION, ident};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Cursor, Read, Seek, Write};
@@ -41,7 +41,7 @@ pub struct Made {
 pub struct Restored {
     pub database: String,
     pub ms: u64,
-    /// The database-level properties, for the live name.
+    /// The database-level properties, for the stand's database.
     pub properties: Vec<String>,
 }
 
@@ -55,6 +55,9 @@ pub struct What<'a> {
     /// The database's name in the archive.
     pub from: &'a str,
     pub extensions: &'a [Extension],
+    /// Fill the materialized views, too: for one that is going to be used. Compared they are not, for a
+    /// stale one differs from what its definition gives now, which is normal.
+    pub views: bool,
 }
 
 /// Restores an archive into a new database. `read` gets the sha256 of the bytes that were read from
@@ -79,8 +82,11 @@ pub fn beside(
     let result = ctx.act(step, "restore", json!({ "database": side, "archive": archive }), || {
         let sha256 = send::into(ctx, step, &pg, (archive, &remote), RESTORE)?;
         read(&sha256)?;
-        let properties = read_properties(ctx, &pg, &remote, what.from)?;
-        load(ctx, step, &pg, side, &remote, what.extensions)?;
+        let properties = read_properties(ctx, &pg, &remote, what.from, &pg.database)?;
+        let views = load(ctx, step, &pg, side, &remote, what.extensions)?;
+        if what.views && !views.is_empty() {
+            fill(ctx, step, &pg, side, &remote, views)?;
+        }
         let data = json!({ "sha256": sha256, "properties": properties.len() });
         Ok((properties, data))
     });
@@ -91,14 +97,15 @@ pub fn beside(
 }
 
 /// Where an archive lies in the database container while it is restored.
-fn remote_archive(id: &str, side: &str) -> String {
+pub fn remote_archive(id: &str, side: &str) -> String {
     format!("/tmp/ffx_{id}_{}.dump", &fsx::sha256(side.as_bytes())[..6])
 }
 
-fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str) -> Result<Vec<String>> {
+/// The statements that give `to` the properties that `from` had in the archive.
+pub fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str, to: &str) -> Result<Vec<String>> {
     let argv = ["pg_restore", "-C", "-s", "-f", "-", remote].map(String::from);
     let call = pg.inside(&ctx.app("properties"), &[], &argv).quiet().timeout(Duration::from_secs(600));
-    let (mut lines, mut reader) = (Lines::default(), properties::Reader::new(from, from));
+    let (mut lines, mut reader) = (Lines::default(), properties::Reader::new(from, to));
     let mut whole = false;
     let mut sink = |bytes: &[u8]| {
         lines.push(bytes, |line| {
@@ -120,6 +127,8 @@ fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str) -> Result<V
 struct Contents {
     /// Entries that are restored before the extensions are created.
     first: String,
+    /// Those that fill materialized views.
+    views: String,
     /// The others: a line each, which for as many large objects is too much for memory.
     rest: File,
     entries: usize,
@@ -128,7 +137,7 @@ struct Contents {
 fn read_contents(ctx: &Ctx<'_>, pg: &Pg, remote: &str, schemas: &[String]) -> Result<Contents> {
     let file = tempfile::tempfile().context("make a temporary file")?;
     let mut rest = BufWriter::new(file);
-    let (mut lines, mut first, mut entries) = (Lines::default(), String::new(), 0);
+    let (mut lines, mut first, mut views, mut entries) = (Lines::default(), String::new(), String::new(), 0);
     let mut sink = |bytes: &[u8]| {
         let mut written = Ok(());
         lines.push(bytes, |line| match entry(line, schemas) {
@@ -137,6 +146,7 @@ fn read_contents(ctx: &Ctx<'_>, pg: &Pg, remote: &str, schemas: &[String]) -> Re
                 entries += 1;
                 written = writeln!(rest, "{line}");
             }
+            Some(Entry::LeftOut) => views.extend([line, "\n"]),
             _ => {}
         });
         written
@@ -146,9 +156,10 @@ fn read_contents(ctx: &Ctx<'_>, pg: &Pg, remote: &str, schemas: &[String]) -> Re
     finished.success("the dump's table of contents cannot be read", Lane::C)?;
     let mut rest = rest.into_inner().map_err(|e| e.into_error()).context("write a temporary file")?;
     rest.rewind().context("read a temporary file")?;
-    Ok(Contents { first, rest, entries })
+    Ok(Contents { first, views, rest, entries })
 }
 
+/// Restores everything but the content of materialized views; returns the entries that fill these.
 fn load(
     ctx: &Ctx<'_>,
     step: &str,
@@ -156,27 +167,13 @@ fn load(
     side: &str,
     remote: &str,
     extensions: &[Extension],
-) -> Result<()> {
-    let exec = &pg.stand.exec;
+) -> Result<String> {
     let foreign: Vec<&Extension> = extensions.iter().filter(|e| e.name != "plpgsql").collect();
     let schemas: Vec<String> =
         foreign.iter().map(|e| e.schema.clone()).filter(|s| s != "public" && s != "pg_catalog").collect();
     let contents = read_contents(ctx, pg, remote, &schemas)?;
-    let restore = |part: Box<dyn Read + Send>, jobs: usize| -> Result<()> {
-        let remote_list = format!("{remote}.list");
-        let script = format!("umask 077; cat > {remote_list}");
-        let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", &script]);
-        let finished = exec.run_with(&call, Some(part), &mut |_| Ok(()))?;
-        finished.success("write the list of entries", Lane::A)?;
-        let call = pg.restore(side, &ctx.app("restore"), &remote_list, remote, jobs, RESTORE);
-        let finished = exec.run(&call)?;
-        if finished.ok() {
-            return Ok(());
-        }
-        Err(unrestorable::fault(&finished).into())
-    };
     if !contents.first.is_empty() {
-        restore(Box::new(Cursor::new(contents.first)), 1)?;
+        entries(ctx, pg, side, remote, Box::new(Cursor::new(contents.first)), 1)?;
     }
     if !foreign.is_empty() {
         let mut psql = pg.session(side, &ctx.app("extensions"))?;
@@ -201,11 +198,52 @@ fn load(
         }
     };
     watch::beside(ctx, step, &watch::sizes(side, &pg.database), &tell, || {
-        restore(Box::new(contents.rest), jobs)
-    })
+        entries(ctx, pg, side, remote, Box::new(contents.rest), jobs)
+    })?;
+    Ok(contents.views)
 }
 
-fn remove_remote(pg: &Pg, remote: &str) -> Result<()> {
+/// Fills the materialized views. One that cannot be filled, e.g. as its functions need a search path, keeps
+/// no database from coming back: it is named.
+fn fill(ctx: &Ctx<'_>, step: &str, pg: &Pg, side: &str, remote: &str, views: String) -> Result<()> {
+    ctx.progress(step, "filling the materialized views", Far::default());
+    let Err(error) = entries(ctx, pg, side, remote, Box::new(Cursor::new(views)), 1) else { return Ok(()) };
+    let mut copy = pg.session(side, &ctx.app("views"))?;
+    let empty = copy.ask(
+        "SELECT oid::regclass FROM pg_class WHERE relkind = 'm' AND NOT relispopulated ORDER BY 1",
+        QUESTION,
+    )?;
+    copy.close();
+    let what =
+        format!("these materialized views are empty until somebody refreshes them: {}", empty.join(", "));
+    ctx.run.log(step)?.say(&what);
+    ctx.events.warn(step, format!("{what} ({error})"));
+    Ok(())
+}
+
+/// Restores the entries that `list` names.
+pub fn entries(
+    ctx: &Ctx<'_>,
+    pg: &Pg,
+    side: &str,
+    remote: &str,
+    list: Box<dyn Read + Send>,
+    jobs: usize,
+) -> Result<()> {
+    let exec = &pg.stand.exec;
+    let remote_list = format!("{remote}.list");
+    let script = format!("umask 077; cat > {remote_list}");
+    let call = pg.stand.inside(&pg.container, &[], &["sh", "-c", &script]);
+    let finished = exec.run_with(&call, Some(list), &mut |_| Ok(()))?;
+    finished.success("write the list of entries", Lane::A)?;
+    let finished = exec.run(&pg.restore(side, &ctx.app("restore"), &remote_list, remote, jobs, RESTORE))?;
+    match finished.ok() {
+        true => Ok(()),
+        false => Err(unrestorable::fault(&finished).into()),
+    }
+}
+
+pub fn remove_remote(pg: &Pg, remote: &str) -> Result<()> {
     let call = pg.stand.with(&pg.stand.exec.shielded());
     let inside = call.inside(&pg.container, &[], &["rm", "-f", remote, &format!("{remote}.list")]);
     call.exec.run(&inside)?.success("remove the dump's copy from the database container", Lane::A)?;

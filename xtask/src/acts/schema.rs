@@ -30,25 +30,6 @@ pub fn read(ctx: &Ctx<'_>, pg: &Pg, database: &str, app: &str, snapshot: Option<
     Ok(splitter.finish())
 }
 
-/// Objects with privileges of their own, by name: what an archive without them would lose.
-pub fn grants(psql: &mut Psql) -> Result<Vec<String>> {
-    let rows = psql.ask(
-        "SELECT format('%s %I.%I', CASE c.relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' \
-           WHEN 'm' THEN 'materialized view' ELSE 'table' END, n.nspname, c.relname) AS name \
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relacl IS NOT NULL AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-         UNION ALL SELECT format('column %I.%I', a.attrelid::regclass, a.attname) FROM pg_attribute a \
-         WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384 \
-         UNION ALL SELECT format('schema %I', nspname) FROM pg_namespace \
-         WHERE nspacl IS NOT NULL AND nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public') \
-         UNION ALL SELECT 'function ' || oid::regprocedure FROM pg_proc WHERE proacl IS NOT NULL AND oid >= 16384 \
-         UNION ALL SELECT format('default privileges of %I', defaclrole::regrole) FROM pg_default_acl \
-         ORDER BY 1",
-        QUESTION,
-    )?;
-    Ok(rows)
-}
-
 /// The last words of pg_dump's and pg_restore's scripts.
 pub const DUMPED: &str = "-- PostgreSQL database dump complete";
 

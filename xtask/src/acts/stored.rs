@@ -6,6 +6,7 @@ mod manifest;
 #[cfg(test)]
 mod tests;
 
+use super::aside::Moment;
 use crate::error::{Context, Fault, Lane, Result};
 use crate::evidence::records::Backup;
 use crate::evidence::{DIGEST, EVIDENCE, read_record};
@@ -27,7 +28,7 @@ const GROWS: &str = "backup.log";
 pub enum Maker {
     /// This program.
     Native,
-    /// `scripts/pwsh/ff-backup.ps1`: without owners and privileges.
+    /// `scripts/pwsh/ff-backup.ps1`: without privileges.
     Script,
 }
 
@@ -53,6 +54,8 @@ pub struct Stored {
     pub project: Option<String>,
     /// The database container that it came from.
     pub container: Option<String>,
+    /// The snapshot that the dump is of.
+    pub moment: Option<Moment>,
     pub dump: Listed,
     /// Roles and tablespaces as SQL, below the directory.
     pub globals: Option<String>,
@@ -67,8 +70,8 @@ impl Stored {
         self.dir.join(&self.dump.name)
     }
 
-    /// GRANTs and owners are in the archive. The script's has lost them: it takes a database back
-    /// only where the loss is repaired or nothing.
+    /// GRANTs are in the archive. The script's has lost them: it takes a database back only where they
+    /// are brought back from elsewhere, or there were none.
     pub fn keeps_privileges(&self) -> bool {
         self.maker == Maker::Native
     }
@@ -139,6 +142,7 @@ pub fn read(dir: &Path) -> Result<Stored> {
         user: manifest.user,
         project: manifest.project,
         container: manifest.container,
+        moment: manifest.moment,
         dump,
         globals: there(["globals.sql", "pg_globals.sql"]),
         sums: listed.contains_key("sums.json"),

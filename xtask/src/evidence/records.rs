@@ -1,6 +1,10 @@
 //! What each step writes down: the facts that its gate is judged on. Plain
 //! data; sizes in bytes, durations in ms, hashes lower-case hex.
 
+mod aside;
+
+pub use aside::{Archive, SetAside};
+
 use crate::error::Lane;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -200,6 +204,9 @@ pub struct Fence {
     /// Roles and settings of the cluster, by hash: a swap does not bring them back.
     #[serde(default)]
     pub cluster: BTreeMap<String, String>,
+    /// The backup that the copy was restored from, where it is no clone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Archive>,
 }
 
 /// M1: migrate.json.
@@ -325,16 +332,6 @@ pub struct ServiceBack {
     pub expected_image: String,
     pub image: String,
     pub source: String,
-}
-
-/// Rows written after the fence, by table.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct SetAside {
-    pub table: String,
-    pub at_fence: Option<u64>,
-    pub now: Option<u64>,
-    pub written_since: Option<u64>,
-    pub rewritten: bool,
 }
 
 /// The first failure of a run, as the pipeline saw it: failure.json.

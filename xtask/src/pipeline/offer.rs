@@ -61,7 +61,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
         let time = stored.time.as_deref().unwrap_or("an unknown time");
         let words = format!("the database as of {time} from {}", dir.display());
         let code = match (open.first(), &last) {
-            (None, _) => "the code stays as it runs".into(),
+            (None, _) => "the code stays as it runs, and what waits in the queues waits on".into(),
             (Some(_), Some(last)) => format!("the code is that of {}", last.rid),
             (Some(run), None) if store.target(&run.about).is_some() => {
                 format!("the code is what ran before {}", run.about)
@@ -152,6 +152,6 @@ fn to_release(
         after.rid
     );
     let consequences =
-        vec![aside, "the backup is restored beside and compared first: that takes its time".into()];
+        vec![aside, "the backup is restored beside and compared first: that takes its time; what waits in the queues waits on".into()];
     Ok(Offer { choice: Choice::To { release, dir }, words, consequences })
 }

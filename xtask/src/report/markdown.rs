@@ -62,17 +62,22 @@ pub fn summary(s: &Summary) -> String {
         }
     }
     if !s.rollback.set_aside.is_empty() {
-        out.push_str("\n## Set aside\n\n| table | at the fence | in the failed database | written since | rewritten |\n|---|---|---|---|---|\n");
+        let from_backup = s.rollback.source.as_deref() == Some("archive");
+        let then = if from_backup { "in the backup" } else { "at the fence" };
+        let _ = writeln!(
+            out,
+            "\n## Set aside\n\n| table | {then} | in the failed database | written since | rewritten |\n|---|---|---|---|---|"
+        );
         let number = |n: Option<u64>| n.map_or("?".to_string(), |n| n.to_string());
         for a in s.rollback.set_aside.iter().take(SHOWN) {
             let _ = writeln!(
                 out,
                 "| {} | {} | {} | {} | {} |",
                 cell(&a.table),
-                number(a.at_fence),
+                number(a.at_fence.or(a.in_backup)),
                 number(a.now),
                 number(a.written_since),
-                if a.rewritten { "yes" } else { "no" }
+                a.rewritten.map_or("?", |r| if r { "yes" } else { "no" })
             );
         }
         if let Some(more @ 1..) = s.rollback.set_aside.len().checked_sub(SHOWN) {

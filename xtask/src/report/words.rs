@@ -93,7 +93,7 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
         let source = s.rollback.source.as_deref().unwrap_or("?");
         let _ = writeln!(out, "  rollback  {word}, by {source}, in {}", human_ms(s.rollback.ms.unwrap_or(0)));
         for aside in s.rollback.set_aside.iter().take(SHOWN) {
-            let _ = writeln!(out, "            set aside: {}", set_aside(aside));
+            let _ = writeln!(out, "            set aside: {}", set_aside(aside, source == "archive"));
         }
         if let Some(more @ 1..) = s.rollback.set_aside.len().checked_sub(SHOWN) {
             let _ = writeln!(out, "            set aside: and {more} more tables, in rollback.json");
@@ -109,13 +109,21 @@ pub fn summary(s: &Summary, paint: Paint) -> String {
 /// Tables that a screen shows of those that have rows set aside.
 const SHOWN: usize = 10;
 
-/// What became of a table after the fence.
-fn set_aside(aside: &SetAside) -> String {
-    let rows = |n: Option<u64>, unit: &str| n.map_or("no such table".into(), |n| format!("{n}{unit}"));
-    let (before, now) = (rows(aside.at_fence, " rows"), rows(aside.now, ""));
-    let since = aside.written_since.map_or("?".into(), |n| n.to_string());
-    let note = if aside.rewritten { ", rewritten" } else { "" };
-    format!("{}: {before} at the fence, {now} now, {since} written since{note}", aside.table)
+/// What became of a table since the state that is back: that of the fence, or of a backup.
+fn set_aside(aside: &SetAside, from_backup: bool) -> String {
+    let then = if from_backup { "in the backup" } else { "at the fence" };
+    let before = match (aside.at_fence.or(aside.in_backup), aside.rewritten) {
+        (Some(n), _) => format!("{n} rows {then}"),
+        (None, Some(_)) => format!("no such table {then}"),
+        (None, None) => format!("not counted {then}"),
+    };
+    let Some(now) = aside.now else { return format!("{}: {before}, no such table now", aside.table) };
+    let since = match aside.written_since {
+        Some(n) => format!("{n} written since"),
+        None => "how many were written since is not known".into(),
+    };
+    let note = if aside.rewritten == Some(true) { ", rewritten" } else { "" };
+    format!("{}: {before}, {now} now, {since}{note}", aside.table)
 }
 
 /// A failure that has no evidence of its own: what, why, what to do, where.

@@ -3,7 +3,7 @@
 use crate::acts::restore::{Made, Source};
 use crate::acts::script::{self, Engine};
 use crate::acts::tables::{self, Table};
-use crate::acts::{Ctx, dump, room, schema, sums};
+use crate::acts::{Ctx, aside, dump, room, schema, sums};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::event::Far;
@@ -41,6 +41,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str, proved: bool) -> Result<Made> {
     let mut holder = pg.session(&pg.database, &ctx.app("snapshot"))?;
     holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let snapshot = holder.value("SELECT pg_export_snapshot()")?.context("PostgreSQL exported no snapshot")?;
+    let moment = aside::moment(&mut holder)?;
     let bytes = holder.number("SELECT pg_database_size(current_database())")?;
 
     room::for_backup(&dir, bytes)?;
@@ -81,7 +82,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str, proved: bool) -> Result<Made> {
         hashed(&dir, "sums.json")?,
         hashed(&dir, "backup.log")?,
     ];
-    let digest_sha256 = seal(ctx, &pg, &dir, head, files)?;
+    let digest_sha256 = seal(ctx, &pg, &dir, (head, &moment), files)?;
     let mut record = Backup {
         skipped: None,
         dir: relative,
@@ -201,7 +202,13 @@ fn hashed(dir: &Path, name: &str) -> Result<(String, String, u64)> {
 
 /// manifest.json in the shape that the existing restore script reads, and the digest, last.
 /// Returns the digest's own sha256.
-fn seal(ctx: &Ctx<'_>, pg: &Pg, dir: &Path, head: &str, files: Vec<(String, String, u64)>) -> Result<String> {
+fn seal(
+    ctx: &Ctx<'_>,
+    pg: &Pg,
+    dir: &Path,
+    (head, moment): (&str, &aside::Moment),
+    files: Vec<(String, String, u64)>,
+) -> Result<String> {
     let now = clock::rfc3339(Clock::System.now());
     let entries: Vec<Value> = files
         .iter()
@@ -222,7 +229,10 @@ fn seal(ctx: &Ctx<'_>, pg: &Pg, dir: &Path, head: &str, files: Vec<(String, Stri
             "project_name": ctx.stand.project,
             "pg_service": ctx.config.database.service,
         },
-        "postgres": { "container_id": pg.container, "user": pg.user, "db_name": pg.database },
+        "postgres": {
+            "container_id": pg.container, "user": pg.user, "db_name": pg.database,
+            "snapshot": moment.snapshot, "identity": moment.identity,
+        },
         "flags": { "no_owner": false, "no_privileges": false, "one_snapshot": true },
         "files": entries,
     });

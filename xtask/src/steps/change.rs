@@ -115,6 +115,7 @@ pub fn fence_and_clone(
             broker: frozen.note,
             stopped_at_ms,
             cluster: cluster::read(admin)?,
+            archive: None,
         };
         ctx.run.write_json("fence.json", &record)?;
         Ok(record)

@@ -29,6 +29,7 @@ pub fn run(ctx: &Ctx<'_>, made: &Made) -> Result<Proof> {
             side: &side,
             shape: &shape,
             from: &source.database,
+            views: false,
             extensions: &source.extensions,
         };
         let restored = restore::beside(ctx, "proof", &mut admin, &what, &mut |read| {

@@ -56,6 +56,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Rollback {
     let mut record = Rollback {
         source: match given.reached {
             Reached::Unfenced if given.keep_database.is_some() => "containers".into(),
+            Reached::Unfenced if given.fence.is_some_and(|f| f.archive.is_some()) => "archive".into(),
             Reached::Unfenced => "clone".into(),
             _ => "undo".into(),
         },
@@ -325,7 +326,8 @@ fn set_aside(ctx: &Ctx<'_>, given: &Given<'_>, fence_record: &Fence, record: &mu
     ctx.events
         .note("rollback", format!("service is back; counting and dumping what was set aside in {failed}"));
     record.set_aside = ctx.act("rollback", "count rows set aside", json!({ "database": failed }), || {
-        let rows = aside::count(ctx, "rollback", &mut admin, failed, given.clone_sums, &fence_record.xid)?;
+        let then = aside::Then { sums: given.clone_sums, fence: fence_record };
+        let rows = aside::count(ctx, "rollback", &mut admin, failed, &then)?;
         let tables = rows.len();
         Ok((rows, json!({ "tables": tables })))
     })?;

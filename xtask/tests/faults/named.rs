@@ -75,6 +75,7 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker exec sh -c df -Pk", ALL, "free space for the records; R0 asks again, and fails when it gets no answer"),
     named(Before, "docker exec sh -c exec $(command -v python3", ALL, "the baseline, which is never a refusal, and which tasks were active"),
     named(Before, "psql foxproflow | SELECT pg_database_size(current_database())", &[Lie], "another size, well-formed; R0 looks at the free space itself"),
+    named(Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT pg_current_snapshot()", &[Lie], "another snapshot or database, well-formed; for counting what a rollback from this backup sets aside"),
     named(Before, "psql foxproflow | SELECT count(*) FROM pg_class", &[Lie], "another number of tables, for the expected downtime"),
     named(Before, "psql foxproflow | SELECT pg_database_size('foxproflow') * 13", &[Lie], "another size, well-formed; for what the plan says"),
     named(Before, "psql postgres | SELECT pg_database_size('foxproflow') * 13", &[Lie], "another size, well-formed"),

@@ -148,7 +148,7 @@ impl Stand {
             let mut parts = key.split(':').skip(1);
             let (what, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             let fine = match what {
-                "freeze" => Some(id) == kept.clone_id(),
+                "freeze" | "frozen" => Some(id) == kept.clone_id(),
                 "failed" => kept.failed_ids().contains(&id),
                 _ => false,
             };

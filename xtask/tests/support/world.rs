@@ -195,7 +195,7 @@ pub fn only_one_has(a: &[String], b: &[String]) -> Vec<String> {
 
 const PROPERTIES: &str = "
 SELECT concat_ws(' ', 'database:', to_jsonb(d) - 'oid' - 'datfrozenxid' - 'datminmxid' - 'datacl',
-  (SELECT array_agg(a ORDER BY a::text) FROM unnest(datacl) a))
+  (SELECT array_agg(a ORDER BY a::text) FROM unnest(coalesce(datacl, acldefault('d', datdba))) a))
   FROM pg_database d WHERE datname = current_database()
 UNION ALL SELECT concat_ws(' ', 'comment:', shobj_description(oid, 'pg_database'))
   FROM pg_database WHERE datname = current_database()

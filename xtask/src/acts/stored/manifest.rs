@@ -1,7 +1,7 @@
 //! manifest.json of a backup, whichever engine and version wrote it: keys moved
 //! over time, and PowerShell writes a list of one element as the element.
 
-use super::Maker;
+use super::{Maker, Moment};
 use serde_json::Value;
 
 /// What a manifest says; nothing of it is checked here.
@@ -14,6 +14,7 @@ pub(super) struct Manifest {
     pub user: Option<String>,
     pub project: Option<String>,
     pub container: Option<String>,
+    pub moment: Option<Moment>,
     pub files: Vec<Described>,
 }
 
@@ -39,6 +40,9 @@ impl Manifest {
             user: text(&["/postgres/user", "/pg_user", "/db/user"]),
             project: text(&["/compose/project_name", "/project_name"]),
             container: text(&["/postgres/container_id"]),
+            moment: text(&["/postgres/snapshot"])
+                .zip(text(&["/postgres/identity"]))
+                .map(|(snapshot, identity)| Moment { snapshot, identity }),
             files: list(value.get("files")).into_iter().filter_map(described).collect(),
         }
     }

@@ -1,9 +1,11 @@
 //! The directory of one real run of the script, and each way in which one may
 //! and may not differ from its lists.
 
+mod foreign;
 mod made;
 
 use super::*;
+use crate::error::fault_of;
 use made::{Made, list_mut, older};
 use serde_json::json;
 

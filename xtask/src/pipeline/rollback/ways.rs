@@ -3,9 +3,10 @@
 
 use super::recover::sums_ms;
 use super::{instead, tidied};
+use crate::acts::privileges::{self, Donor};
 use crate::acts::stored::{self, Stored};
 use crate::acts::sums::{self, Sums};
-use crate::acts::{Ctx, code, fence, restore, room, schema, target};
+use crate::acts::{Ctx, aside, code, fence, properties, restore, room, schema, target};
 use crate::error::{Context, Exit, Fault, Result, fault_of, some};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, REPLACE, Reached, read_journal, read_record};
@@ -67,17 +68,18 @@ pub(super) fn from_backup(
     let mut admin = pg.session("postgres", &ctx.app("from-backup"))?;
     let open = instead::open(ctx, &pg, &mut admin)?;
     let side = postgres::side_name(&pg.database, "from", ctx.id);
-    let Ready { target, copy, mut fence } = match ready(ctx, &stored, &mut admin, &side, code_of, &open) {
-        Ok(ready) => ready,
-        Err(error) => {
-            // By a session of its own: the other one may be what failed.
-            let dropped = pg
-                .session("postgres", &ctx.app("drop"))
-                .and_then(|mut admin| postgres::drop_database(&mut admin, &side, Duration::from_secs(600)));
-            tidied(ctx, dropped.and_then(|()| Store::of(&ctx.config.repo).forget(&ctx.run.rid)));
-            return Err(refused(error));
-        }
-    };
+    let Ready { target, copy, cited, mut fence } =
+        match ready(ctx, &stored, &mut admin, &side, code_of, &open) {
+            Ok(ready) => ready,
+            Err(error) => {
+                // By a session of its own: the other one may be what failed.
+                let dropped = pg.session("postgres", &ctx.app("drop")).and_then(|mut admin| {
+                    postgres::drop_database(&mut admin, &side, Duration::from_secs(600))
+                });
+                tidied(ctx, dropped.and_then(|()| Store::of(&ctx.config.repo).forget(&ctx.run.rid)));
+                return Err(refused(error));
+            }
+        };
     let fenced = ctx.act(REPLACE.0, REPLACE.1, json!({ "database": pg.database }), || {
         let fenced = fence::fence(&mut admin, &pg.database)?;
         let data = json!({ "oid": fenced.oid });
@@ -102,12 +104,7 @@ pub(super) fn from_backup(
         clone_sums_ms: u64::MAX,
         keep_database: None,
         recovers: open.first().map(|o| o.about.as_str()),
-        cited: match stored.sums {
-            true => format!("backup {} restored beside, sums equal", dir.display()),
-            false => {
-                format!("backup {} restored beside to its end; it has no sums to compare", dir.display())
-            }
-        },
+        cited,
         hold,
     };
     let mut record = rollback::run(ctx, &given);
@@ -125,6 +122,8 @@ struct Ready {
     target: Target,
     /// Sums of the restored copy.
     copy: Sums,
+    /// What shows that it is the backup's.
+    cited: String,
     fence: Fence,
 }
 
@@ -145,17 +144,32 @@ fn ready(
         false => fence::with_door_open(admin, &pg.database, &app, |_| pg.session(&pg.database, &app))?.0,
     };
     let extensions = schema::extensions(&mut live)?;
-    let grants = if stored.keeps_privileges() { Vec::new() } else { schema::grants(&mut live)? };
+    let donor = match stored.keeps_privileges() {
+        true => None,
+        false => privileges::donor(ctx, stored, &privileges::all(ctx, &pg, &mut live)?)?,
+    };
+    let now = aside::moment(&mut live)?;
     live.close();
-    if !grants.is_empty() {
-        return Err(Fault::refused("this backup has lost every GRANT, and the database has some")
-            .why(format!("made by the repository's script, without: {}", some(&grants)))
-            .remedy("go back to a backup of the built-in engine: cargo xtask rollback lists them")
-            .into());
-    }
-    let (restored, copy) = beside(ctx, stored, admin, side, &extensions)?;
+    let (restored, mut then) = beside(ctx, stored, admin, side, &extensions, donor.as_ref())?;
     let store = Store::of(&ctx.config.repo);
-    fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &restored.properties)?;
+    let mut properties = vec![properties::open_to_all(&pg.database)];
+    properties.extend(restored.properties);
+    fsx::write_json(&store.of_release(&ctx.run.rid)?.join("properties.json"), &properties)?;
+    let archive = Archive {
+        dir: stored.dir.display().to_string(),
+        snapshot: aside::comparable(stored.moment.as_ref(), &now, &mut then),
+        privileges_of: donor.map(|d| d.dir()),
+    };
+    ctx.run.write_json("sums_clone.json", &then)?;
+    let mut cited = match stored.sums {
+        true => format!("backup {} restored beside, sums equal", stored.dir.display()),
+        false => {
+            format!("backup {} restored beside to its end; it has no sums to compare", stored.dir.display())
+        }
+    };
+    if let Some(from) = &archive.privileges_of {
+        cited.push_str(&format!("; privileges of backup {from}"));
+    }
     let head = ctx.stand.head()?;
     let dirt = ctx.stand.dirt()?;
     let mut target = target::decide(ctx, code_of, &head, &dirt, side)?;
@@ -184,41 +198,55 @@ fn ready(
         clone_oid: postgres::the_database(admin, side)?.oid,
         clone: side.into(),
         xid: fence::next_xid(admin)?,
+        archive: Some(archive),
         ..Fence::default()
     };
     // Before the fence: who ends this after a crash knows by it what goes where.
     ctx.run.write_json("fence.json", &fence)?;
-    Ok(Ready { target, copy, fence })
+    Ok(Ready { target, copy: then, cited, fence })
 }
 
-/// Restores a backup beside the live database, and compares it where it has table sums.
+/// Restores a backup beside the live database, and compares it where it has table sums: these come back,
+/// with the files that the tables had then, or else those of the copy.
 fn beside(
     ctx: &Ctx<'_>,
     stored: &Stored,
     admin: &mut Psql,
     side: &str,
     extensions: &[schema::Extension],
+    donor: Option<&Donor>,
 ) -> Result<(restore::Restored, Sums)> {
     let shape = postgres::shape(admin, &ctx.pg("rollback")?.database)?;
     let archive = stored.archive();
-    let what = restore::What { archive: &archive, side, shape: &shape, from: &stored.database, extensions };
+    let what = restore::What {
+        archive: &archive,
+        side,
+        shape: &shape,
+        from: &stored.database,
+        extensions,
+        views: true,
+    };
     room::enough(ctx, "rollback", admin)?;
-    let restored =
+    let mut restored =
         restore::beside(ctx, "rollback", admin, &what, &mut |read| match *read == stored.dump.sha256 {
             true => Ok(()),
             false => Err(Fault::new("the dump was changed after it was verified").into()),
         })?;
-    let copy = restore::sums_of_closed(ctx, "rollback", admin, side)?;
-    if stored.sums {
-        let sums: Sums = fsx::read_json(&stored.dir.join("sums.json"))?;
-        let differences = sums::differences(&sums, &copy);
-        if !differences.is_empty() {
-            return Err(Fault::new("the restored backup is not equal to what was backed up")
-                .why(some(&differences))
-                .into());
-        }
+    if let Some(donor) = donor {
+        restored.properties.extend(donor.replay(ctx, side)?);
     }
-    Ok((restored, copy))
+    let copy = restore::sums_of_closed(ctx, "rollback", admin, side)?;
+    if !stored.sums {
+        return Ok((restored, copy));
+    }
+    let sums: Sums = fsx::read_json(&stored.dir.join("sums.json"))?;
+    let differences = sums::differences(&sums, &copy);
+    if !differences.is_empty() {
+        return Err(Fault::new("the restored backup is not equal to what was backed up")
+            .why(some(&differences))
+            .into());
+    }
+    Ok((restored, sums))
 }
 
 /// The same failure, as one before which nothing was touched.
