@@ -84,7 +84,7 @@ fn script(name: &str, args: &[&str], tmp: &Path) -> Finished {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let call = Invocation::new("bash")
         .arg(root.join("scripts").join(name).display().to_string())
-        .args(args)
+        .args(args.iter().copied())
         .cwd(tmp)
         .env("TMPDIR", tmp.display().to_string())
         .timeout(Duration::from_secs(900));
