@@ -57,7 +57,7 @@ fn the_demo_shows_a_release_and_a_rollback_and_takes_everything_away() {
         &["image", "ls", "-q", "--filter", &label],
     ];
     for list in lists {
-        let left = outside().run(&Invocation::new("docker").args(list)).unwrap();
+        let left = outside().run(&Invocation::new("docker").args(list.iter().copied())).unwrap();
         assert!(left.ok(), "docker {list:?} ended with {}\n{}", left.ended, left.stderr);
         assert_eq!(left.text().trim(), "", "the demo left something: docker {list:?}");
     }
