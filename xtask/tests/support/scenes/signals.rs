@@ -62,7 +62,7 @@ fn stopped(stand: &Stand, rid: &str, stop: &Stop) -> Outcome {
     let running = stand.start(&["release", "--yes", "--json", "--rid", rid]);
     let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
     let begun = format!("\"kind\":\"intent\",\"step\":\"{}\",\"act\":\"step\"", stop.step);
-    wait_for(&format!("the step {}", stop.step), SOON * 2, || {
+    wait_for(&format!("the step {}", stop.step), SOON * 7, || {
         std::fs::read_to_string(&journal).unwrap_or_default().contains(&begun).then_some(())
     });
     running.signal(stop.signal);

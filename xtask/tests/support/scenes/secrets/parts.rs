@@ -161,7 +161,7 @@ pub fn a_release_that_is_stopped(scene: &mut Scene) {
     let rid = "rel_20991231-000000_stopped";
     let running = scene.stand.start(&["release", "--yes", "--rid", rid]);
     let journal = scene.stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
-    wait_for("the new version to start", SOON * 2, || {
+    wait_for("the new version to start", SOON * 7, || {
         let text = std::fs::read_to_string(&journal).unwrap_or_default();
         text.contains("\"kind\":\"intent\",\"step\":\"deploy\",\"act\":\"up\"").then_some(())
     });
