@@ -15,6 +15,9 @@ use std::path::Path;
 /// The journal's fact `run`: who runs what, where. Written when a run begins.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Begun {
+    /// The run that this is the journal of; older ones do not say it.
+    #[serde(default)]
+    pub rid: String,
     /// The short id in names of databases, keys, tags and sessions.
     pub id: String,
     pub command: String,

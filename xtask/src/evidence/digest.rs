@@ -17,7 +17,8 @@ pub enum Mismatch {
     Extra(String),
     /// There with other content.
     Changed(String),
-    /// A line that is not `<hex>  <path>` as it is written here, or names a path a second time.
+    /// A line that is not `<hex>  <path>` as it is written here, in the order in which it is written
+    /// here: other lines would give the same files another digest.
     Malformed(usize),
 }
 
@@ -27,7 +28,7 @@ impl std::fmt::Display for Mismatch {
             Mismatch::Missing(path) => write!(f, "{path} is missing"),
             Mismatch::Extra(path) => write!(f, "{path} is not in the digest"),
             Mismatch::Changed(path) => write!(f, "{path} was changed"),
-            Mismatch::Malformed(line) => write!(f, "line {line} of {NAME} is malformed"),
+            Mismatch::Malformed(line) => write!(f, "line {line} of {NAME} is malformed or not in its place"),
         }
     }
 }
@@ -54,14 +55,16 @@ pub fn check(dir: &Path) -> Result<Vec<Mismatch>> {
     let path = dir.join(NAME);
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let mut found = Vec::new();
-    let mut listed = BTreeMap::new();
+    let mut listed: BTreeMap<String, String> = BTreeMap::new();
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        match entry(line) {
-            Some((hash, file)) if !listed.contains_key(&file) => {
-                listed.insert(file, hash);
-            }
-            // The first of two lines holds, as `sha256sum -c` fails when either does not fit.
-            _ => found.push(Mismatch::Malformed(number + 1)),
+        let entry = entry(line);
+        let last = listed.last_key_value();
+        if entry.as_ref().is_none_or(|(_, file)| last.is_some_and(|(last, _)| last >= file)) {
+            found.push(Mismatch::Malformed(number + 1));
+        }
+        // The first of two lines holds, as `sha256sum -c` fails when either does not fit.
+        if let Some((hash, file)) = entry {
+            listed.entry(file).or_insert(hash);
         }
     }
     for file in fsx::files_below(dir)? {

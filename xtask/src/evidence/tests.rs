@@ -206,6 +206,30 @@ fn a_run_that_did_not_seal_does_not_verify() {
     assert!(found.problems.iter().any(|p| p.contains("summary.json")), "{:?}", found.problems);
 }
 
+#[test]
+fn the_journal_of_another_run_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let [one, other] = ["smk_1", "smk_2"].map(|rid| {
+        let run = RunDir::create(root.path(), rid, &Redactor::new()).unwrap();
+        run.write_json("plan.json", &json!({ "command": "smoke", "run": { "rid": rid } })).unwrap();
+        let begun = Begun { rid: rid.into(), ..Begun::default() };
+        run.journal.fact("pipeline", "run", serde_json::to_value(begun).unwrap()).unwrap();
+        run.journal.seal(json!({ "files": hashes(&run.path).unwrap() })).unwrap();
+        run.path
+    });
+    let problems = |dir: &Path| {
+        let mut summary = derive(dir).unwrap();
+        summary.rid = dir.file_name().unwrap().to_string_lossy().into();
+        fsx::write_json(&dir.join("summary.json"), &summary).unwrap();
+        write_digest(dir).unwrap();
+        verify(dir, None, nothing).unwrap().problems
+    };
+    let named = "events.jsonl is the journal of another run, smk_1".to_string();
+    assert!(!problems(&other).contains(&named));
+    fs::copy(one.join("events.jsonl"), other.join("events.jsonl")).unwrap();
+    assert!(problems(&other).contains(&named), "{:?}", problems(&other));
+}
+
 fn nothing(_: &Summary) -> Vec<(String, String)> {
     Vec::new()
 }

@@ -64,6 +64,10 @@ pub fn verify(dir: &Path, repo: Option<&Path>, render: Render) -> Result<Verific
         Err(error) => told.problem(format!("{error:#}")),
         Ok(lines) => {
             told.held(format!("the journal's {} lines follow each other", lines.len()));
+            let rid = super::begun(&lines).rid;
+            if summary.as_ref().is_some_and(|s| !rid.is_empty() && s.rid != rid) {
+                told.problem(format!("events.jsonl is the journal of another run, {rid}"));
+            }
             check_sealed(dir, &lines, summary.as_ref(), &mut told);
             check_summary(dir, render, &mut told);
         }

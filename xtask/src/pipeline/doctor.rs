@@ -223,12 +223,14 @@ fn runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
                 clock::parse_rfc3339(&last.time).map_or(0, |t| (Clock::System.now() - t).whole_seconds());
             found.good("last good", format!("{}, {} ago", last.rid, clock::human_age(age)));
             for (service, image) in &last.images {
-                if matches!(start.stand.image_id(image), Ok(None)) {
-                    found.bad(
+                match start.stand.image_id(image) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => found.bad(
                         "way back",
                         format!("the image of {service} in {} is gone", last.rid),
                         "release once with --no-rollback and its reason, to have a new last known good",
-                    );
+                    ),
+                    Err(error) => found.fault("way back", &error),
                 }
             }
         }

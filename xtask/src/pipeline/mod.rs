@@ -46,6 +46,7 @@ fn begin(
     let id = short_id(&run.rid, &clock::stamp(Clock::System.now()));
     let (operator, host) = crate::steps::precheck::whoami();
     let begun = Begun {
+        rid: run.rid.clone(),
         id: id.clone(),
         command: command.into(),
         operator,

@@ -145,14 +145,61 @@ mod tests {
     /// One answer to one client, then the end.
     fn serve(answer: String) -> String {
         use std::io::Write;
+        served(move |client| drop(client.write_all(answer.as_bytes())))
+    }
+
+    fn served(answer: impl FnOnce(&mut std::net::TcpStream) + Send + 'static) -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
             let _ = client.read(&mut [0u8; 1024]);
-            let _ = client.write_all(answer.as_bytes());
+            answer(&mut client);
         });
         url
+    }
+
+    /// Says `first`, then the same byte again and again or nothing, until the other side is gone.
+    fn endless(first: &'static str, again: Option<u8>) -> String {
+        use std::io::Write;
+        served(move |client| {
+            let _ = client.write_all(first.as_bytes());
+            // The pace is what is tested: each byte comes long before a time-out of its own.
+            client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            use std::io::ErrorKind::{TimedOut, WouldBlock};
+            while client.read(&mut [0u8; 64]).is_err_and(|e| matches!(e.kind(), TimedOut | WouldBlock)) {
+                if again.is_some_and(|byte| client.write_all(&[byte]).is_err()) {
+                    break;
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn an_answer_that_hangs_or_dribbles_ends_at_the_deadline() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n{\"ready\":true}";
+        let limit = Duration::from_secs(1);
+        let cases = [
+            ("nothing", "", None),
+            ("half a head", "HTTP/1.1 200 OK\r\nContent-Le", None),
+            ("half a body", HEAD, None),
+            ("a head without an end", "HTTP/1.1 200 OK\r\nX: ", Some(b'x')),
+            ("a status line without an end", "HTTP/1.1 200 ", Some(b'x')),
+            ("a body that dribbles", HEAD, Some(b' ')),
+            ("a body without a length", "HTTP/1.1 200 OK\r\n\r\n{\"ready\":true}", Some(b' ')),
+            (
+                "a chunk that dribbles",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nEA60\r\n{\"ready\":true}",
+                Some(b' '),
+            ),
+        ];
+        for (what, first, again) in cases {
+            let asked = std::time::Instant::now();
+            let error = get(&endless(first, again), &[], limit).expect_err(what);
+            let took = asked.elapsed();
+            assert!(error.contains("no answer in time"), "{what}: {error}");
+            assert!(took >= limit.mul_f64(0.9) && took < limit * 5, "{what}: {took:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,30 @@
 //! The ways in which an answer can be wrong: of a call of its own, and of a
 //! question in a session. Starts no program.
 
-use super::tape::{Answer, Kind};
+use super::tape::Answer;
+use serde::{Deserialize, Serialize};
+
+/// The ways in which a call can be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    Exit1,
+    Killed,
+    Hangs,
+    Empty,
+    Garbage,
+    Lie,
+    Half,
+}
+
+pub const KINDS: [Kind; 7] =
+    [Kind::Exit1, Kind::Killed, Kind::Hangs, Kind::Empty, Kind::Garbage, Kind::Lie, Kind::Half];
+
+impl Kind {
+    /// Does the one who called see that there is no answer?
+    pub fn is_seen(self) -> bool {
+        matches!(self, Kind::Exit1 | Kind::Killed | Kind::Hangs)
+    }
+}
 
 const GARBAGE: &str = "\u{1}%$ {]garbage\u{7f}; 12 ::\n";
 

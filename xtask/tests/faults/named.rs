@@ -1,4 +1,4 @@
-//! The cells of a run that passes although a call in it was broken: each
+//! The cells of a run that ends as if no call in it were broken: each
 //! call by its name, each with the reason. What is not here is a failure of
 //! the matrix, and so is an entry that no call fits.
 
@@ -38,7 +38,7 @@ const fn only(
 }
 
 use Kind::{Empty, Exit1, Garbage, Half, Hangs, Killed, Lie};
-use Phase::{Before, Changed};
+use Phase::{Back, Before, Changed};
 
 const VERSION: &str = "a version for the records; the summary says when it is not known";
 const COURTESY: &str = "tells the one who waits how far this is; the lock holds without it";
@@ -142,6 +142,19 @@ pub const NAMED: &[Named] = &[
     named(Changed, "docker compose up -d", UNREAD, WORDS),
     named(Changed, "docker compose stop", UNREAD, WORDS),
     named(Changed, "sh |", SOFT, BY_EXIT),
+    // On the way back, of what PostgreSQL is asked.
+    named(Back, "psql postgres | SET application_name = 'ffxlock", ALL, COURTESY),
+    named(Back, "psql postgres | SELECT '{\"rid\"", ALL, COURTESY),
+    named(Back, "psql postgres | SELECT row_to_json(q) FROM ( SELECT datname AS name, oid", &[Lie], "another row, well-formed: asked again after the swap, and R1 wants the clone's OID then"),
+    named(Back, "psql postgres | SELECT count(pg_terminate_backend(pid)) AS n", &[Lie], "another number, for the records; who is still there is asked after it"),
+    named(Back, "psql postgres | SELECT pg_snapshot_xmax", &[Lie], "another transaction, well-formed; on the way back nothing is counted by it"),
+    named(Back, "psql postgres | ALTER ", &[Empty], WORDS),
+    named(Back, "psql postgres | SELECT count(pg_terminate_backend(pid)) FROM", &[Lie], "another number, for the records; asked until none are left"),
+    named(Back, "psql postgres | SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE left(application_name", ALL, "sessions of the run that is over: what stays of it is said and changes no verdict"),
+    named(Back, "psql postgres | SELECT count(*) FROM pg_stat_activity WHERE datname = 'foxproflow__failed_{{ID}}'", ALL, "whether the dump is in, to close the door behind it; one that is shut out fails"),
+    named(Back, "psql postgres | SELECT pg_database_size(oid)", ALL, "a size, for how far the dump is"),
+    named(Back, "psql foxproflow__failed_{{ID}} | SELECT row_to_json(q) FROM ( SELECT", &[Lie], "another number of rows, well-formed: for what is told of what was set aside; it is dumped whole"),
+    named(Back, "psql postgres | ALTER DATABASE \"foxproflow__failed_{{ID}}\" WITH ALLOW_CONNECTIONS true", &[Lie], "opened to be counted and dumped: a session in it shows that it is"),
 ];
 
 /// The entry for a cell.
@@ -187,7 +200,10 @@ pub fn name(label: &str) -> String {
     let sha = |w: &&str| w.len() >= 40 && w.as_bytes()[..40].iter().all(u8::is_ascii_hexdigit);
     let known = words.iter().map(|w| if sha(w) { format!("{{{{SHA}}}}{}", &w[40..]) } else { (*w).into() });
     let text = known.collect::<Vec<String>>().join(" ");
-    text.replace(r#"sh -c PGPASSWORD="${PGPASSWORD-${POSTGRES_PASSWORD-}}" exec "$@" sh "#, "")
+    // Of the run that is undone.
+    let id = regex::Regex::new("[0-9]{8}t[0-9]{6}_[0-9a-f]{4}").unwrap();
+    id.replace_all(&text, "{{ID}}")
+        .replace(r#"sh -c PGPASSWORD="${PGPASSWORD-${POSTGRES_PASSWORD-}}" exec "$@" sh "#, "")
 }
 
 /// The entries as the document has them.

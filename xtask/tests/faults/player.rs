@@ -124,7 +124,7 @@ fn docker(tape: &Tape, args: &[String]) -> i32 {
         };
     }
     tape.pass(&key, &label, act);
-    if tape.setup.faults.iter().any(|f| label.contains(&f.key)) {
+    if tape.breaks(&label) {
         return broken(Kind::Exit1, &Answer::default());
     }
     let mut child = start(tape, args);
@@ -199,7 +199,7 @@ fn session(tape: &Tape, args: &[String]) -> i32 {
         match &mut talk {
             Some(talk) => {
                 tape.pass(&key, &label, act);
-                let broken = tape.setup.faults.iter().any(|f| label.contains(&f.key));
+                let broken = tape.breaks(&label);
                 let answer = if broken { refused(&where_to) } else { talk.ask(&question, &mark) };
                 say(&answer, &mark);
                 if !broken {

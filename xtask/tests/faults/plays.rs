@@ -15,9 +15,13 @@ pub enum Play {
     Recover,
     Backup,
     Smoke,
+    /// These two only look.
+    Status,
+    Doctor,
 }
 
-pub const PLAYS: [Play; 5] = [Play::Release, Play::Undo, Play::Recover, Play::Backup, Play::Smoke];
+pub const PLAYS: [Play; 7] =
+    [Play::Release, Play::Undo, Play::Recover, Play::Backup, Play::Smoke, Play::Status, Play::Doctor];
 
 impl Play {
     pub fn name(self) -> &'static str {
@@ -25,6 +29,8 @@ impl Play {
             Play::Release => "release",
             Play::Undo => "undo",
             Play::Recover => "recover",
+            Play::Status => "status",
+            Play::Doctor => "doctor",
             Play::Backup => "backup",
             Play::Smoke => "smoke",
         }
@@ -34,18 +40,32 @@ impl Play {
         match self {
             Play::Release => "rel_fault_cell",
             Play::Undo | Play::Recover => "rbk_fault_cell",
+            // Of no run: they have no evidence.
+            Play::Status | Play::Doctor => "looks_fault_cell",
             Play::Backup => "bak_fault_cell",
             Play::Smoke => "smk_fault_cell",
         }
     }
 
-    pub fn args(self, rid: &str) -> Vec<&str> {
-        match self {
-            Play::Release => vec!["release", "--yes", "--rid", rid],
-            Play::Undo | Play::Recover => vec!["rollback", "--yes", "--rid", rid],
-            Play::Backup => vec!["backup", "--rid", rid],
-            Play::Smoke => vec!["smoke", "--rid", rid],
+    pub fn args(self, rid: &str) -> Vec<String> {
+        let words = match self {
+            Play::Release => vec!["release", "--yes"],
+            Play::Undo | Play::Recover => vec!["rollback", "--yes"],
+            Play::Backup => vec!["backup"],
+            Play::Smoke => vec!["smoke"],
+            Play::Status => vec!["status"],
+            Play::Doctor => vec!["doctor"],
+        };
+        let mut args: Vec<String> = words.into_iter().map(String::from).collect();
+        if !self.looks() {
+            args.extend(["--rid".into(), rid.into()]);
         }
+        args
+    }
+
+    /// Does it change nothing, whatever it finds?
+    pub fn looks(self) -> bool {
+        matches!(self, Play::Status | Play::Doctor)
     }
 
     /// The exit codes with which a run may end in which a call was broken. From the stop of a
@@ -59,6 +79,8 @@ impl Play {
             // A lock that is lost by it shows at the first act, after the stop.
             (Play::Undo | Play::Recover, Phase::Before) => &[0, 2, 10, 11, 40],
             (Play::Undo | Play::Recover, _) => &[0, 40],
+            (Play::Status, _) => &[0, 2, 10, 20],
+            (Play::Doctor, _) => &[0, 2, 10],
             (Play::Backup | Play::Smoke, _) => &[0, 2, 10, 11, 20],
         }
     }

@@ -7,9 +7,9 @@ use crate::support::die::{Die, Moment};
 use crate::support::process::{self, Outcome, tool};
 use crate::support::stand::EVIDENCE;
 use crate::support::{Stand, note};
-use crate::tape::{Call, Fault, SETUP, Setup};
+use crate::tape::{Call, Fault, Kind, SETUP, Setup};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// The release that was killed, for the rollback that recovers it.
 const OPEN: &str = "rel_fault_open";
+
+/// The dump of what a rollback sets aside.
+const DUMP_ASIDE: (&str, u32) = ("__failed_{{ID}} -Fc", 1);
 
 /// The longest that one call may take in a cell.
 pub const LONGEST: Duration = Duration::from_secs(3);
@@ -48,7 +51,8 @@ fn real(program: &str) -> String {
 impl Stage {
     /// On the real engine: a release that fails before the stand is touched, one that fails while it is
     /// fenced, one that smoke fails and that goes back, one that passes; `smoke` and `backup` of what
-    /// runs then; `rollback` of it; and `rollback` of a release that was killed.
+    /// runs then, also a backup that fails; `rollback` of it, and of a release that was killed, each with
+    /// calls that fail once.
     pub fn record() -> Stage {
         let kept = std::env::var_os(KEPT).map(PathBuf::from);
         if let Some(bytes) = kept.as_ref().and_then(|dir| std::fs::read(dir.join("stage.json")).ok()) {
@@ -93,16 +97,34 @@ impl Stage {
         };
         stage.link();
         stage.base(Play::Release);
-        stage.tape(&stand, Play::Release, "rel_fault_build", 2_000_000, &["build api"], 20);
-        stage.tape(&stand, Play::Release, "rel_fault_clone", 1_000_000, &["STRATEGY file_copy"], 20);
-        stage.tape(&stand, Play::Release, "rel_fault_back", 0, &[], 30);
-        stage.tape(&stand, Play::Release, "rel_fault_pass", 3_000_000, &[], 0);
-        for (play, rid) in
-            [(Play::Smoke, "smk_fault"), (Play::Backup, "bak_fault"), (Play::Undo, "rbk_fault_undo")]
-        {
+        let tape = |play, rid, first, broken: &[(&str, u32)], code| {
+            stage.tape(&stand, play, rid, first, broken, code);
+        };
+        tape(Play::Release, "rel_fault_build", 2_000_000, &[("build api", 0)], 20);
+        tape(Play::Release, "rel_fault_clone", 1_000_000, &[("STRATEGY file_copy", 0)], 20);
+        tape(Play::Release, "rel_fault_back", 0, &[], 30);
+        tape(Play::Release, "rel_fault_pass", 3_000_000, &[], 0);
+        stage.base(Play::Smoke);
+        tape(Play::Smoke, "smk_fault", 0, &[], 0);
+        for play in [Play::Status, Play::Doctor] {
             stage.base(play);
-            stage.tape(&stand, play, rid, 0, &[], 0);
+            tape(play, "looks_fault", 0, &[], 0);
         }
+        stage.base(Play::Backup);
+        tape(Play::Backup, "bak_fault", 0, &[], 0);
+        // What is done about a failure: of the dump, of the proof.
+        tape(
+            Play::Backup,
+            "bak_fault_dump",
+            1_000_000,
+            &[("pg_dump -U foxproflow -d foxproflow -Fc", 0)],
+            20,
+        );
+        tape(Play::Backup, "bak_fault_proof", 2_000_000, &[("pg_restore -U", 0)], 20);
+        // The way back is tried twice, and so is what comes after it: each fails once.
+        stage.base(Play::Undo);
+        let rename = ("RENAME TO", 1);
+        tape(Play::Undo, "rbk_fault_undo", 0, &[rename, DUMP_ASIDE], 0);
         let killed = Die::build(&stand).start(
             &stand,
             &["release", "--yes", "--rid", OPEN],
@@ -110,7 +132,8 @@ impl Stage {
         );
         assert_eq!(killed.wait().code, -9, "the release that is recovered was not killed");
         stage.base(Play::Recover);
-        stage.tape(&stand, Play::Recover, "rbk_fault_recover", 0, &[], 0);
+        let describe = ("COMMENT ON DATABASE", 1);
+        tape(Play::Recover, "rbk_fault_recover", 0, &[describe, DUMP_ASIDE], 0);
         std::fs::write(stage.place.join("stage.json"), serde_json::to_vec(&stage).unwrap()).unwrap();
         stage
     }
@@ -138,12 +161,11 @@ impl Stage {
         self.place.join(format!("tape-{}", play.name()))
     }
 
-    fn tape(&self, stand: &Stand, play: Play, rid: &str, first: u64, broken: &[&str], code: i32) {
-        let faults = broken
-            .iter()
-            .map(|word| Fault { key: (*word).into(), nth: 1, kind: crate::tape::Kind::Exit1 })
-            .collect();
-        let state = self.place.join(format!("state-{rid}"));
+    /// `broken`: words of calls, and which time they fail; 0 is every time.
+    fn tape(&self, stand: &Stand, play: Play, rid: &str, first: u64, broken: &[(&str, u32)], code: i32) {
+        let fault = |(word, nth): &(&str, u32)| Fault { key: (*word).into(), nth: *nth, kind: Kind::Exit1 };
+        let faults = broken.iter().map(fault).collect();
+        let state = self.place.join(format!("state-{}-{rid}", play.name()));
         std::fs::create_dir(&state).unwrap();
         let setup = Setup {
             record: true,
@@ -161,7 +183,8 @@ impl Stage {
         *lane.log.lock().unwrap() = (code == 30).then(|| state.join("log.jsonl"));
         let api = format!("http://127.0.0.1:{}", if code == 30 { lane.port } else { self.port });
         let env = [("PATH", path.as_str()), (SETUP, at.as_str()), ("API_BASE", api.as_str())];
-        stand.run_with(&env, &play.args(rid)).expect(code);
+        let args = play.args(rid);
+        stand.run_with(&env, &args.iter().map(String::as_str).collect::<Vec<_>>()).expect(code);
         note(format!("recorded {rid}: {} calls", calls(&state).len()));
     }
 
@@ -219,12 +242,17 @@ impl Stage {
             }
         }
         command.envs(SETTINGS).env("PATH", &self.bin).env(SETUP, &at).env("TMPDIR", dir.join("tmp"));
+        let before = if play.looks() { content(&repo) } else { BTreeMap::new() };
         let start = Instant::now();
         let mut outcome =
             process::start(command, &format!("xtask {}", play.name()), None, Duration::from_secs(120)).wait();
         let run = repo.join(EVIDENCE).join(play.rid());
         outcome.dir = run.exists().then_some(run);
-        Cell { calls: calls(&state), took: start.elapsed(), outcome, repo, dir, setup: at }
+        let took = start.elapsed();
+        let now = if play.looks() { content(&repo) } else { BTreeMap::new() };
+        let names = before.keys().chain(now.keys());
+        let other: BTreeSet<String> = names.filter(|n| before.get(*n) != now.get(*n)).cloned().collect();
+        Cell { calls: calls(&state), took, outcome, repo, dir, setup: at, other }
     }
 
     /// The last known good release before the command.
@@ -251,6 +279,16 @@ pub struct Cell {
     pub repo: PathBuf,
     pub dir: PathBuf,
     pub setup: String,
+    /// Of a command that only looks: the files of the checkout that are not as they were.
+    pub other: BTreeSet<String>,
+}
+
+/// Every file of a checkout; git writes down in its index what it has looked at.
+fn content(repo: &Path) -> BTreeMap<String, String> {
+    let files = xtask::fsx::files_below(repo).unwrap();
+    let hash =
+        |file: &String| xtask::fsx::sha256_file(&repo.join(file)).map_or(String::new(), |(hash, _)| hash);
+    files.into_iter().filter(|f| f != ".git/index").map(|f| (f.clone(), hash(&f))).collect()
 }
 
 fn calls(state: &Path) -> Vec<Call> {

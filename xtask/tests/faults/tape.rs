@@ -3,6 +3,7 @@
 //! that changes something) moves it on. Starts no program.
 
 use super::broken::is_true;
+pub use super::broken::{KINDS, Kind};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,22 +15,7 @@ use xtask::fsx::sha256;
 /// Says where the setup of a player lies.
 pub const SETUP: &str = "XTASK_TAPE";
 
-/// The ways in which a call can be broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Kind {
-    Exit1,
-    Killed,
-    Hangs,
-    Empty,
-    Garbage,
-    Lie,
-    Half,
-}
-
-pub const KINDS: [Kind; 7] =
-    [Kind::Exit1, Kind::Killed, Kind::Hangs, Kind::Empty, Kind::Garbage, Kind::Lie, Kind::Half];
-
-/// One call to break: its key and its how many-eth time, from 1.
+/// One call to break: its key and its how many-eth time, from 1; in a recording 0 is every time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fault {
     pub key: String,
@@ -171,6 +157,12 @@ impl Tape {
         }
     }
 
+    /// In a recording: is this call to be broken?
+    pub fn breaks(&self, label: &str) -> bool {
+        let Some(fault) = self.setup.faults.iter().find(|f| label.contains(&f.key)) else { return false };
+        fault.nth == 0 || self.locked(|state| self.count(state, &fault.key).0) == fault.nth
+    }
+
     /// Counts a call; says whether and how it is to be broken.
     fn count(&self, state: &mut State, key: &str) -> (u32, Option<Kind>) {
         let count = state.counts.entry(key.into()).or_default();
@@ -249,14 +241,16 @@ impl Tape {
             let after = last.map_or(at, |l| l.max(at));
             let fresh = mine.iter().copied().find(|s| *s > after);
             let inside = |s: &u64| *s > at && *s < next_act;
+            let stays = |l: u64| l > at || same_run(l, at) && fresh.is_some_and(|f| !same_run(f, l));
             let picked = if act {
                 // Acts side by side come in any order: the next one of the same, wherever the world is.
-                mine.iter().copied().find(|s| last.is_none_or(|l| *s > l)).or(last)
+                let next = mine.iter().copied().find(|s| last.is_none_or(|l| *s > l));
+                next.filter(|s| last.is_none_or(|l| same_run(*s, l))).or(last)
             } else {
                 fresh
                     .filter(inside)
                     .or(last.filter(inside))
-                    .or(if last.is_some_and(|l| l > at) { last } else { fresh })
+                    .or(if last.is_some_and(stays) { last } else { fresh })
                     .or(last)
                     .or(mine.last().copied())
             };
@@ -324,4 +318,10 @@ fn part(label: &str) -> char {
         l if l.starts_with("sh ") => 's',
         _ => 'c',
     }
+}
+
+/// Are these of one recording? What was asked less often in a slow one goes on with its own answers,
+/// not with those of another world.
+fn same_run(one: u64, other: u64) -> bool {
+    one / 1_000_000 == other / 1_000_000
 }

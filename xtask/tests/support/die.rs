@@ -65,14 +65,19 @@ pub fn some<T: Clone>(moments: Vec<T>, count: usize) -> Vec<T> {
     if std::env::var_os("FF_TEST_ALL").is_some() || moments.len() <= count {
         return moments;
     }
-    // The same for a day: who sees it fail can run it again, and tomorrow others have their turn.
-    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
-    let seed = std::env::var("FF_TEST_SEED").ok().map_or(days, |s| s.parse().unwrap());
+    let seed = seed();
     note(format!("FF_TEST_SEED={seed}: {count} of {} moments; FF_TEST_ALL=1 takes all", moments.len()));
     // One of each of `count` equal parts, so that every stretch of a run has its turn.
     let part = moments.len() as f64 / count as f64;
     let shift = (seed * 137 % 1000) as f64 / 1000.0 * part;
     (0..count).map(|n| moments[(n as f64 * part + shift) as usize].clone()).collect()
+}
+
+/// What chooses them: the same for a day, so that who sees it fail can run it again, and tomorrow
+/// others have their turn.
+pub fn seed() -> u64 {
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    std::env::var("FF_TEST_SEED").ok().map_or(days, |s| s.parse().unwrap())
 }
 
 /// The library that kills, built for this test.

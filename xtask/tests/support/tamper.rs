@@ -80,6 +80,37 @@ impl Copy {
         std::fs::write(path, out).unwrap();
     }
 
+    /// Rewrites a file's lines; the digest stays as it was.
+    #[track_caller]
+    pub fn change(&self, name: &str, edit: impl FnOnce(&mut Vec<&str>)) {
+        let text = std::fs::read_to_string(self.dir.join(name)).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        edit(&mut lines);
+        let changed = lines.join("\n") + "\n";
+        assert_ne!(changed, text, "{name} was not changed");
+        std::fs::write(self.dir.join(name), changed).unwrap();
+    }
+
+    /// Rewrites a file's lines, and the digest for them.
+    #[track_caller]
+    pub fn lines(&self, name: &str, edit: impl FnOnce(&mut Vec<&str>)) {
+        self.change(name, edit);
+        self.digest_again();
+    }
+
+    /// Puts the file of another run in its place, and makes the digest for it.
+    #[track_caller]
+    pub fn older(&self, other: &Evidence, name: &str) {
+        let theirs = std::fs::read(other.dir.join(name)).unwrap();
+        assert_ne!(theirs, std::fs::read(self.dir.join(name)).unwrap(), "{name} is the same in both");
+        std::fs::write(self.dir.join(name), theirs).unwrap();
+        self.digest_again();
+    }
+
+    pub fn rename(&self, from: &str, to: &str) {
+        std::fs::rename(self.dir.join(from), self.dir.join(to)).unwrap();
+    }
+
     /// Makes the digest fit again, as somebody would who has something to hide.
     pub fn digest_again(&self) {
         xtask::evidence::write_digest(&self.dir).unwrap();
@@ -95,38 +126,56 @@ impl Copy {
     }
 }
 
-/// A case: what it is called, what is done to the copy, a word of what must be said.
-pub type Case = (&'static str, fn(&Copy), &'static str);
+/// A case: what it is called, what is done to the copy with the files of an older run at hand, a word
+/// of what must be said.
+pub type Case = (&'static str, fn(&Copy, &Evidence), &'static str);
 
 /// What `evidence verify` must find in any run with a backup.
-pub const CASES: [Case; 12] = [
-    ("a flipped bit in a RAW log", |c| Copy::flip(&c.dir.join("step_backup.log")), "step_backup.log"),
-    ("a flipped bit in a record", |c| Copy::flip(&c.dir.join("proof.json")), "proof.json"),
-    ("a flipped bit in the journal", |c| Copy::flip(&c.dir.join("events.jsonl")), "events.jsonl"),
-    ("a flipped bit in the summary", |c| Copy::flip(&c.dir.join("summary.json")), "summary.json"),
-    ("a flipped bit in the digest", |c| Copy::flip(&c.dir.join("digest.sha256")), ""),
-    ("a dropped file", |c| c.remove("proof.json"), "proof.json"),
-    ("no digest", |c| c.remove("digest.sha256"), "digest.sha256"),
-    ("an added file", |c| std::fs::write(c.dir.join("more.txt"), "x").unwrap(), "more.txt"),
-    ("a flipped bit in the dump", |c| Copy::flip(&c.backup().join("db.dump")), "db.dump"),
-    ("a lost dump", |c| std::fs::remove_file(c.backup().join("db.dump")).unwrap(), "backup"),
+pub const CASES: [Case; 20] = [
+    ("a flipped bit in a RAW log", |c, _| Copy::flip(&c.dir.join("step_backup.log")), "step_backup.log"),
+    ("a flipped bit in a record", |c, _| Copy::flip(&c.dir.join("proof.json")), "proof.json"),
+    ("a flipped bit in the journal", |c, _| Copy::flip(&c.dir.join("events.jsonl")), "events.jsonl"),
+    ("a flipped bit in the summary", |c, _| Copy::flip(&c.dir.join("summary.json")), "summary.json"),
+    ("a flipped bit in the digest", |c, _| Copy::flip(&c.dir.join("digest.sha256")), ""),
+    ("a dropped file", |c, _| c.remove("proof.json"), "proof.json"),
+    ("no digest", |c, _| c.remove("digest.sha256"), "digest.sha256"),
+    ("an added file", |c, _| std::fs::write(c.dir.join("more.txt"), "x").unwrap(), "more.txt"),
+    ("a flipped bit in the dump", |c, _| Copy::flip(&c.backup().join("db.dump")), "db.dump"),
+    ("a lost dump", |c, _| std::fs::remove_file(c.backup().join("db.dump")).unwrap(), "backup"),
     (
         "a dropped line of the journal",
-        |c| {
-            let path = c.dir.join("events.jsonl");
-            let text = std::fs::read_to_string(&path).unwrap();
-            let kept: Vec<&str> = text.lines().enumerate().filter(|(n, _)| *n != 4).map(|(_, l)| l).collect();
-            std::fs::write(path, kept.join("\n") + "\n").unwrap();
-            c.digest_again();
-        },
-        "events.jsonl",
+        |c, _| c.lines("events.jsonl", |lines| lines.retain(|l| !l.contains("\"seq\":5,"))),
+        "line 5 of",
     ),
+    ("swapped lines of the journal", |c, _| c.lines("events.jsonl", |l| l.swap(4, 9)), "line 5 of"),
     (
         "a run that did not end",
-        |c| {
+        |c, _| {
             c.journal(|lines| drop(lines.pop()));
             c.digest_again();
         },
         "sealed",
+    ),
+    ("a RAW log of an older run", |c, old| c.older(old, "step_backup.log"), "step_backup.log is not what"),
+    ("a record of an older run", |c, old| c.older(old, "proof.json"), "proof.json is not what"),
+    ("the journal of an older run", |c, old| c.older(old, "events.jsonl"), "events.jsonl is the journal of"),
+    (
+        "a shorter RAW log",
+        |c, _| c.lines("step_backup.log", |l| l.truncate(l.len() / 2)),
+        "step_backup.log is",
+    ),
+    (
+        "a renamed file, before the digest",
+        |c, _| {
+            c.rename("proof.json", "proof-1.json");
+            c.digest_again();
+        },
+        "proof-1.json is not what",
+    ),
+    ("a renamed file", |c, _| c.rename("step_backup.log", "step_zzz.log"), "step_backup.log is missing"),
+    (
+        "a digest in another order",
+        |c, _| c.change("digest.sha256", |lines| lines.swap(1, 2)),
+        "line 3 of digest.sha256",
     ),
 ];

@@ -268,6 +268,10 @@ fn a_line_that_is_not_as_it_was_written_is_malformed() {
         let found = check_digest(dir.path()).unwrap();
         assert!(found.contains(&Mismatch::Malformed(bad)), "{found:?}");
     }
+    // The same lines in another order are another digest of the same files.
+    let turned: Vec<&str> = good.lines().rev().collect();
+    fs::write(dir.path().join(DIGEST), turned.join("\n") + "\n").unwrap();
+    assert_eq!(check_digest(dir.path()).unwrap(), [Mismatch::Malformed(2)]);
     fs::write(dir.path().join(DIGEST), good.replace('\n', "\r\n")).unwrap();
     assert!(!check_digest(dir.path()).unwrap().is_empty(), "sha256sum refuses CRLF");
 }

@@ -39,11 +39,11 @@ fn smoke_backup_and_evidence_say_what_is_so() {
             read_by_another(&stand, evidence);
         });
     }
-    for evidence in [&release, &backup] {
+    for (evidence, other) in [(&release, &backup), (&backup, &release)] {
         for (name, change, word) in CASES {
             checks.that(format!("verify {}: {name}", evidence.rid()), || {
                 let copy = Copy::of(&stand, evidence);
-                change(&copy);
+                change(&copy, other);
                 let (code, said) = copy.verify(&stand);
                 assert_eq!(code, 50, "{name} was not found:\n{said}");
                 assert!(said.contains(word), "{name}: no word of `{word}`:\n{said}");
@@ -269,16 +269,17 @@ fn read_by_another(stand: &Stand, evidence: &Evidence) {
 
 /// Summaries that say something else than the records, with a digest that fits.
 fn edited_summaries(stand: &Stand, release: &Evidence, bad: &Evidence, checks: &mut Checks) {
-    let mut found = |name: &str, evidence: &Evidence, change: &dyn Fn(&Copy)| {
+    let mut found = |name: &str, evidence: &Evidence, word: &str, change: &dyn Fn(&Copy)| {
         checks.that(format!("verify: {name}"), || {
             let copy = Copy::of(stand, evidence);
             change(&copy);
             copy.digest_again();
             let (code, said) = copy.verify(stand);
             assert_eq!(code, 50, "{name} was not found:\n{said}");
+            assert!(said.contains(word), "{name}: no word of `{word}`:\n{said}");
         });
     };
-    found("a FAIL told as a PASS", bad, &|c| {
+    found("a FAIL told as a PASS", bad, "/verdict", &|c| {
         let mut summary = c.json("summary.json");
         for gate in summary["gates"].as_array_mut().unwrap() {
             gate["ok"] = true.into();
@@ -288,7 +289,7 @@ fn edited_summaries(stand: &Stand, release: &Evidence, bad: &Evidence, checks: &
         }
         std::fs::write(c.dir.join("summary.json"), summary.to_string()).unwrap();
     });
-    found("a record told otherwise", bad, &|c| {
+    found("a record told otherwise", bad, "smoke.json is not what", &|c| {
         let mut smoke = c.json("smoke.json");
         smoke["ok"] = true.into();
         for check in smoke["checks"].as_array_mut().unwrap() {
@@ -296,7 +297,9 @@ fn edited_summaries(stand: &Stand, release: &Evidence, bad: &Evidence, checks: &
         }
         std::fs::write(c.dir.join("smoke.json"), smoke.to_string()).unwrap();
     });
-    found("the reason of a failure", bad, &|c| c.set("summary.json", "/reason", json!("nothing")));
+    found("the reason of a failure", bad, "than the records: /reason", &|c| {
+        c.set("summary.json", "/reason", json!("nothing"));
+    });
     let fields: [(&str, Value); 9] = [
         ("/ok", json!(false)),
         ("/state_left", json!("another")),
@@ -309,11 +312,13 @@ fn edited_summaries(stand: &Stand, release: &Evidence, bad: &Evidence, checks: &
         ("/rollback/lost_rows", json!(7)),
     ];
     for (pointer, value) in fields {
-        found(&format!("{pointer} of the summary"), release, &|c| {
+        found(&format!("{pointer} of the summary"), release, &format!("than the records: {pointer}"), &|c| {
             c.set("summary.json", pointer, value.clone())
         });
     }
-    found("a gate's detail", release, &|c| c.set("summary.json", "/gates/0/detail", json!("x")));
+    found("a gate's detail", release, "than the records: /gates/0/detail", &|c| {
+        c.set("summary.json", "/gates/0/detail", json!("x"));
+    });
     checks.that("verify: a backup that was pruned is no fault", || {
         let copy = Copy::of(stand, release);
         std::fs::remove_dir_all(copy.backup()).unwrap();

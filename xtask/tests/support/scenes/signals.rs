@@ -1,15 +1,17 @@
-//! An operator who says stop, at any step, once or twice, with Ctrl-C or with
-//! SIGTERM: never a PASS, never a last known good, never a stopped stand without
-//! a word.
+//! An operator who says stop, at any step and in the way back, once or twice,
+//! with Ctrl-C or with SIGTERM: never a PASS, never a last known good, never a
+//! stopped stand without a word. Once all is good, it ends as it would have.
 
 use crate::support::before::Before;
-use crate::support::die::some;
+use crate::support::die::{Die, Moment, some};
 use crate::support::leftovers::Kept;
 use crate::support::stand::EVIDENCE;
 use crate::support::{Checks, Outcome, SOON, Stand, note, wait_for};
 
 const STEPS: [&str; 9] =
     ["precheck", "backup", "build", "proof", "ready", "change", "migrate", "deploy", "smoke"];
+/// The way back of a release that failed by itself.
+const BACK: [&str; 1] = ["rollback"];
 
 /// A step, the signal that comes in it, and how often it comes.
 #[derive(Clone)]
@@ -20,18 +22,37 @@ struct Stop {
 }
 
 impl Stop {
+    /// The exit codes that tell the state in which it leaves the stand.
+    fn right(&self) -> &'static [i32] {
+        match (self.signal, self.twice, self.step) {
+            // As it is, or not undone yet.
+            ("INT", true, _) => &[130],
+            (_, true, _) => &[143],
+            // Undone without a restore, or with one: it is either half of the change.
+            ("INT", _, "change") => &[130, 30],
+            (_, _, "change") => &[143, 30],
+            (_, _, "migrate" | "deploy" | "smoke" | "rollback") => &[30],
+            ("INT", ..) => &[130],
+            _ => &[143],
+        }
+    }
+
     fn name(&self) -> String {
         format!("SIG{}{} in {}", self.signal, if self.twice { " twice" } else { "" }, self.step)
     }
 }
 
-/// Every step with both signals, once and twice.
-fn all() -> Vec<Stop> {
+/// These steps with both signals, once and twice.
+fn all(steps: &[&'static str]) -> Vec<Stop> {
+    let ways = [("INT", false), ("TERM", true), ("TERM", false), ("INT", true)];
     let mut stops = Vec::new();
-    for step in STEPS {
-        for (signal, twice) in [("INT", false), ("TERM", true), ("TERM", false), ("INT", true)] {
-            stops.push(Stop { step, signal, twice });
-        }
+    for (number, step) in steps.iter().enumerate() {
+        // Each step begins with another way: what is taken from equal parts is not one way only.
+        stops.extend((0..4).map(|n| ways[(n + number) % 4]).map(|(signal, twice)| Stop {
+            step,
+            signal,
+            twice,
+        }));
     }
     stops
 }
@@ -55,7 +76,7 @@ fn stopped(stand: &Stand, rid: &str, stop: &Stop) -> Outcome {
 fn begins(stand: &Stand, rid: &str, step: &str, act: &str) {
     let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
     let begun = format!("\"kind\":\"intent\",\"step\":\"{step}\",\"act\":\"{act}\"");
-    wait_for(&format!("{act} of {step}"), SOON * 2, || {
+    wait_for(&format!("{act} of {step}"), SOON * 7, || {
         std::fs::read_to_string(&journal).unwrap_or_default().contains(&begun).then_some(())
     });
 }
@@ -93,16 +114,15 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
     let mut kept = Kept::default();
     kept.passed(&first);
     let mut checks = Checks::default();
-    stand.version("good-v2");
-    for (number, stop) in some(all(), 3).into_iter().enumerate() {
+    let stops = some(all(&STEPS), 3).into_iter().chain(some(all(&BACK), 1));
+    for (number, stop) in stops.enumerate() {
+        stand.version(if BACK.contains(&stop.step) { "bad-verify" } else { "good-v2" });
         let rid = format!("rel_20991231-{number:06}_stopped");
         note(stop.name());
         let before = Before::of(&stand);
         let outcome = stopped(&stand, &rid, &stop);
         checks.that(format!("{}: exit code", stop.name()), || {
-            let own = if stop.signal == "INT" { 130 } else { 143 };
-            let good: &[i32] = if stop.twice { &[own] } else { &[own, 20, 30] };
-            assert!(good.contains(&outcome.code), "exit {}{}", outcome.code, outcome.at());
+            assert!(stop.right().contains(&outcome.code), "exit {}{}", outcome.code, outcome.at());
         });
         let settled = settle(&stand, &mut kept, &rid, &outcome);
         checks.that(format!("{}: the stand", stop.name()), || {
@@ -118,14 +138,35 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
         });
         checks.that(format!("{}: leftovers", stop.name()), || stand.nothing_left_over(&kept, &settled));
     }
+    after_all_is_good(&stand, &mut checks);
     checks.that("a rollback is finished", || finished_nevertheless(&stand, &first.rid()));
     checks.that("no secret", || stand.no_secret_anywhere());
     checks.all_hold();
 }
 
+/// In the last writes of a release that passed there is nothing to undo: it ends them, and is one.
+fn after_all_is_good(stand: &Stand, checks: &mut Checks) {
+    stand.version("good-v2");
+    let rid = "rel_20991231-235959_good";
+    let scanned = Moment::after("fact", "evidence", "secret scan");
+    let args = ["release", "--yes", "--json", "--rid", rid];
+    let running = Die::build(stand).stopped(stand, &args, &scanned);
+    running.signal("INT");
+    running.signal("CONT");
+    let outcome = stand.heard(running.wait(), &[]);
+    checks.that("SIGINT in the last writes", || {
+        let at = outcome.at();
+        assert_eq!(outcome.code, 0, "exit code{at}");
+        stand.runs_version("2");
+        stand.run(&["evidence", "verify", rid]).expect(0);
+        let status = stand.run(&["status", "--json"]).expect(0).json();
+        assert_eq!(status["last_known_good"]["rid"], rid, "last known good: {status:#}{at}");
+        assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
+    });
+}
+
 /// A rollback is not left half-way for one word: it goes to its end, and what it says then is so.
 fn finished_nevertheless(stand: &Stand, first: &str) {
-    stand.run(&["release", "--yes"]).expect(0);
     let rid = "rbk_20991231-900000_stopped";
     let running = stand.start(&["rollback", "--yes", "--json", "--rid", rid]);
     begins(stand, rid, "rollback", "swap");

@@ -1,6 +1,8 @@
 //! The outcomes, one after another on one stand.
 
 use super::*;
+use crate::support::stand::EVIDENCE;
+use crate::support::{SOON, wait_for};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 pub fn a_release_that_passes(scene: &mut Scene) {
@@ -152,6 +154,32 @@ pub fn a_build_that_fails(scene: &mut Scene) {
     });
     std::fs::remove_file(scene.stand.repo.join(&name)).unwrap();
     scene.stand.git(&["checkout", "-q", "--", "Dockerfile"]);
+}
+
+/// Twice told to stop while the new version starts, and recovered.
+pub fn a_release_that_is_stopped(scene: &mut Scene) {
+    let rid = "rel_20991231-000000_stopped";
+    let running = scene.stand.start(&["release", "--yes", "--rid", rid]);
+    let journal = scene.stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
+    wait_for("the new version to start", SOON * 7, || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.contains("\"kind\":\"intent\",\"step\":\"deploy\",\"act\":\"up\"").then_some(())
+    });
+    running.signal("INT");
+    wait_for("an answer to the first signal", SOON, || running.said().contains("once more").then_some(()));
+    running.signal("INT");
+    let outcome = scene.stand.heard(running.wait(), &[]);
+    scene.checks.that("exit 130 of a release that is stopped", || {
+        assert_eq!(outcome.code, 130, "exit code{}", outcome.at());
+    });
+    scene.said.push(outcome);
+    scene.run(&["status"], 0);
+    scene.run(&["rollback", "--yes", "--json"], 0);
+}
+
+/// Back to before the last release, whatever it came to.
+pub fn a_rollback(scene: &mut Scene) {
+    scene.run(&["rollback", "--yes", "--json"], 0);
 }
 
 /// E4 for real: the build says what becomes known as a secret only when a container runs.
