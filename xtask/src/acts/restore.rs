@@ -6,6 +6,7 @@ use super::sums::{self, Sums};
 use super::{Ctx, fence, properties, send, unrestorable, watch};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::event::Far;
+use crate::exec::Invocation;
 use crate::fsx;
 use crate::stand::dump::{Entry, Lines, entry};
 use crate::stand::postgres::{self, Pg};
@@ -105,6 +106,17 @@ pub fn remote_archive(id: &str, side: &str) -> String {
 pub fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str, to: &str) -> Result<Vec<String>> {
     let argv = ["pg_restore", "-C", "-s", "-f", "-", remote].map(String::from);
     let call = pg.inside(&ctx.app("properties"), &[], &argv).quiet().timeout(Duration::from_secs(600));
+    properties_in(pg, &call, (from, to))
+}
+
+/// The same of the live database itself, for a release in which no archive is restored.
+pub fn properties_now(ctx: &Ctx<'_>, step: &str) -> Result<Vec<String>> {
+    let pg = ctx.pg(step)?;
+    let call = pg.properties(&pg.database, &ctx.app("properties"));
+    properties_in(&pg, &call, (&pg.database, &pg.database))
+}
+
+fn properties_in(pg: &Pg, call: &Invocation, (from, to): (&str, &str)) -> Result<Vec<String>> {
     let (mut lines, mut reader) = (Lines::default(), properties::Reader::new(from, to));
     let mut whole = false;
     let mut sink = |bytes: &[u8]| {
@@ -114,10 +126,10 @@ pub fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str, to: &st
         });
         Ok(())
     };
-    let finished = pg.stand.exec.run_with(&call, None, &mut sink)?;
-    finished.success("read the database's properties out of the archive", Lane::C)?;
+    let finished = pg.stand.exec.run_with(call, None, &mut sink)?;
+    finished.success("read the database's properties", Lane::C)?;
     if !whole {
-        let what = "pg_restore ended well and the database's properties are not whole";
+        let what = "the database's properties were read to a good end, and are not whole";
         return Err(Fault::new(what).lane(Lane::C).into());
     }
     Ok(reader.finish())

@@ -223,7 +223,8 @@ fn next(judged: &Judgement, dir: &Path, back: Option<&Rollback>, failure: Option
         }
         Exit::NeedsPerson => {
             next.push("look: cargo xtask status".into());
-            next.push("try to go back again: cargo xtask rollback".into());
+            let again = if back.is_some() { "try to go back again" } else { "go back" };
+            next.push(format!("{again}: cargo xtask rollback"));
         }
         _ => {}
     }

@@ -54,6 +54,8 @@ pub struct Judgement {
 /// The step and act names by which the stand counts as changed, and as unfenced.
 pub const STOP: (&str, &str) = ("change", "stop services");
 pub const UNFENCE: (&str, &str) = ("change", "unfence");
+/// By this act the new version is started.
+pub const UP: (&str, &str) = ("deploy", "up");
 /// The same for a database that comes from a backup directory: it replaces the live one.
 pub const REPLACE: (&str, &str) = ("rollback", "fence before the swap");
 /// The acts of a way back before which nothing was changed by it.
@@ -96,7 +98,6 @@ pub fn judge(dir: &Path) -> Result<Judgement> {
     let rollback: Option<Rollback> = read_record(dir, "rollback.json");
     let gates = gates::all(dir, &journal, &charge, rollback.is_some());
     let all_ok = gates.iter().all(|g| g.ok || charge.waivers.iter().any(|w| w.gate == g.id));
-    let reached = reached(&journal);
 
     if charge.command == "rollback" {
         let touched = [STOP_BACK, OPEN_BACK, REPLACE].iter().any(|act| has_begun(&journal, *act));
@@ -119,7 +120,7 @@ pub fn judge(dir: &Path) -> Result<Judgement> {
         .as_ref()
         .map(|f| join(&f.what, f.why.as_deref()))
         .or_else(|| first_open(&gates, &charge.waivers));
-    let (exit, state_left) = outcome(&charge, failure.as_ref(), rollback.as_ref(), reached);
+    let (exit, state_left) = outcome(&charge, failure.as_ref(), rollback.as_ref(), &journal);
     let verdict = if exit == Exit::Refused { Verdict::Refused } else { Verdict::Fail };
     Ok(Judgement { verdict, exit, state_left, reason, gates })
 }
@@ -135,8 +136,9 @@ fn outcome(
     charge: &Charge,
     failure: Option<&Failure>,
     rollback: Option<&Rollback>,
-    reached: Reached,
+    journal: &[Line],
 ) -> (Exit, String) {
+    let reached = reached(journal);
     let signal = failure.and_then(|f| f.stopped_by.as_deref()).map(|by| match by {
         "terminate" => Exit::Terminated,
         _ => Exit::Interrupted,
@@ -166,9 +168,18 @@ fn outcome(
         ),
         (_, None) if !charge.rollback_enabled => (
             Exit::NeedsPerson,
-            "needs a person: the failed version is in place, rollback was switched off".into(),
+            format!("needs a person: {}; rollback was switched off", left_in_place(journal)),
         ),
         (_, None) => (Exit::NeedsPerson, "needs a person: the rollback did not run".into()),
+    }
+}
+
+/// What a release has left that failed and was not to be rolled back.
+fn left_in_place(journal: &[Line]) -> &'static str {
+    match reached(journal) {
+        _ if has_begun(journal, UP) => "the failed version is in place",
+        Reached::Unfenced => "the services are stopped, the database is as the failed step left it",
+        _ => "the services are stopped, the database may be closed",
     }
 }
 

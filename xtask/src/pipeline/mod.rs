@@ -21,6 +21,7 @@ use crate::error::{Exit, Fault, Result};
 use crate::event::{Event, Events, Outcome};
 use crate::evidence::{Begun, Previous, Render, RunDir, Summary};
 use crate::exec::{Interrupt, Kind};
+use crate::fsx;
 use crate::stand::Stand;
 use serde_json::json;
 use std::time::Instant;
@@ -134,7 +135,58 @@ pub fn step_to_its_end<T>(
             let text = crate::error::fault_of(&error).to_string();
             let not_its_own = by().is_some() || text.contains(crate::exec::GIVEN_UP);
             end(if not_its_own { Outcome::Interrupted } else { Outcome::Failed }, text);
+            if !not_its_own && crate::error::fault_of(&error).exit != Some(Exit::Refused) {
+                tell_tail(run, events, name);
+            }
             Err(failed(error, by()))
         }
+    }
+}
+
+/// The end of a failed step's log: what was said, not what was asked.
+fn tell_tail(run: &RunDir, events: &Events, step: &str) {
+    let log = format!("step_{step}.log");
+    let mut lines = fsx::tail(&run.path.join(&log), 40);
+    lines.retain(|l| !l.contains("Z $ [") && !l.contains("] ... ") && !l.contains("] = exit 0"));
+    lines.drain(..lines.len().saturating_sub(12));
+    if !lines.is_empty() {
+        events.send(Event::Tail { log, lines });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::Redactor;
+    use std::sync::{Arc, Mutex};
+
+    /// The lines of a log that are told of a step with this end.
+    fn told(fault: Option<Fault>) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path(), "smk_1", &Redactor::new()).unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&lines);
+        let events = Events::new(move |event| {
+            if let Event::Tail { log, lines } = event {
+                assert_eq!(log, "step_smoke.log");
+                *heard.lock().unwrap() = lines;
+            }
+        });
+        let _ = step(&run, &events, None, "smoke", || {
+            run.log("smoke")?.say("the worker does not answer");
+            fault.map_or(Ok(((), String::new())), |fault| Err(fault.into()))
+        });
+        let lines = lines.lock().unwrap();
+        lines.clone()
+    }
+
+    #[test]
+    fn the_end_of_its_log_is_told_of_every_step_that_fails() {
+        for fault in [Fault::new("bad"), Fault::new("not verified").exit(Exit::NeedsPerson)] {
+            let lines = told(Some(fault));
+            assert!(lines.len() == 1 && lines[0].ends_with("the worker does not answer"), "{lines:?}");
+        }
+        assert!(told(Some(Fault::refused("no"))).is_empty(), "a refusal says all there is");
+        assert!(told(None).is_empty());
     }
 }

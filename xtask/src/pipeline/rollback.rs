@@ -38,7 +38,7 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
     };
     let (run, mut plan) = single::open(start, facts, &rid, "rollback", &offer.words, Some(head.clone()))?;
     plan.branch = start.stand.branch().unwrap_or_default();
-    let previous = recovers.clone().map(|rid| Previous { rid, digest_sha256: String::new() });
+    let previous = goes_to(&Store::of(&start.config.repo), &offer.choice, recovers.as_deref())?;
     let id = begin(start, &run, "rollback", previous, recovers.clone())?;
     let mut facts = facts.clone();
     let outcome = step_to_its_end(&run, start.events, Some(start.interrupt), "rollback", || {
@@ -55,6 +55,18 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
     });
     let failure = outcome.err().map(|f| failure_of(&f, &run));
     Ok(finish::finish(start, &run, failure.as_ref(), None))
+}
+
+/// The release that a rollback goes back to; none where that is not known, or was before the first.
+fn goes_to(store: &Store, choice: &Choice, of: Option<&str>) -> Result<Option<Previous>> {
+    let target = of.and_then(|rid| store.target(rid));
+    let release = match (choice, target) {
+        (Choice::To { release, .. }, _) => Some(release.clone()),
+        (_, Some(target)) => target.previous,
+        // What was to be recovered had prepared no way back, so it changed nothing; or the code stays.
+        (_, None) => store.last()?,
+    };
+    Ok(release.map(|r| Previous { rid: r.rid, digest_sha256: r.digest_sha256 }))
 }
 
 /// What was undone is no longer the last known good release; what was gone back to is.

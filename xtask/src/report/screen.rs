@@ -30,6 +30,7 @@ pub struct Screen {
 struct Inner {
     /// Everything that is shown goes through it: whoever says something need not think of it.
     redactor: Redactor,
+    talk: Box<dyn Write + Send>,
     bars: Option<MultiProgress>,
     steps: BTreeMap<String, Active>,
 }
@@ -50,16 +51,24 @@ impl Screen {
     /// `color`: what the command line says; without a word, the terminal and NO_COLOR decide.
     pub fn new(color: Option<bool>, quiet: bool) -> Screen {
         let tty = std::io::stderr().is_terminal();
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
-        let bars = (tty && !dumb && !quiet).then(MultiProgress::new);
-        let screen = Screen {
-            inner: Arc::new(Mutex::new(Inner { redactor: Redactor::new(), bars, steps: BTreeMap::new() })),
-            paint: Paint { color: color.unwrap_or(tty && wanted && !dumb) },
-            quiet,
-        };
+        let screen = Screen::on(Box::new(std::io::stderr()), (tty && !dumb, plain), color, quiet);
         screen.keep_talking();
         screen
+    }
+
+    /// `moves`: lines may be drawn again; `plain`: the environment wants no colour.
+    fn on(
+        talk: Box<dyn Write + Send>,
+        (moves, plain): (bool, bool),
+        color: Option<bool>,
+        quiet: bool,
+    ) -> Screen {
+        let bars = (moves && !quiet).then(MultiProgress::new);
+        let inner = Inner { redactor: Redactor::new(), talk, bars, steps: BTreeMap::new() };
+        let paint = Paint { color: color.unwrap_or(moves && !plain) };
+        Screen { inner: Arc::new(Mutex::new(inner)), paint, quiet }
     }
 
     /// Masks by this one from now on: it knows the stand's secrets.
@@ -73,7 +82,6 @@ impl Screen {
     }
 
     /// Data, for a program that reads it.
-    #[allow(clippy::print_stdout)]
     pub fn data(&self, text: &str) {
         let text = self.lock().redactor.output(text);
         // A reader that went away is no failure of ours.
@@ -84,8 +92,7 @@ impl Screen {
 
     /// Talk, for a person.
     pub fn say(&self, text: &str) {
-        let inner = self.lock();
-        print(&inner, text);
+        print(&mut self.lock(), text);
     }
 
     /// Asks yes or no; no without a terminal.
@@ -118,7 +125,7 @@ impl Screen {
                     Outcome::Failed => self.paint.bad("FAIL"),
                     Outcome::Interrupted => self.paint.warn("stop"),
                 };
-                print(&inner, &format!("{word} {step:<9} {:>8}  {detail}\n", human_ms(ms)));
+                print(&mut inner, &format!("{word} {step:<9} {:>8}  {detail}\n", human_ms(ms)));
             }
             Event::Waiting { step, what, limit_ms } => {
                 if let Some(active) = inner.steps.get_mut(&step) {
@@ -150,14 +157,14 @@ impl Screen {
                     }
                 }
             }
-            Event::Note { step, text } => print(&inner, &format!("     {step:<9} {text}\n")),
+            Event::Note { step, text } => print(&mut inner, &format!("     {step:<9} {text}\n")),
             Event::Warning { step, text } => {
-                print(&inner, &format!("{} {step:<9} {text}\n", self.paint.warn("warn")));
+                print(&mut inner, &format!("{} {step:<9} {text}\n", self.paint.warn("warn")));
             }
             Event::Tail { log, lines } => {
-                print(&inner, &format!("{}\n", self.paint.dim(&format!("     last lines of {log}:"))));
+                print(&mut inner, &format!("{}\n", self.paint.dim(&format!("     last lines of {log}:"))));
                 for line in lines {
-                    print(&inner, &format!("     {} {line}\n", self.paint.dim("|")));
+                    print(&mut inner, &format!("     {} {line}\n", self.paint.dim("|")));
                 }
             }
         }
@@ -173,21 +180,7 @@ impl Screen {
             while let Some(inner) = weak.upgrade() {
                 {
                     let mut inner = inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    let mut lines = Vec::new();
-                    for (step, active) in &mut inner.steps {
-                        if !active.announced && active.what_since.elapsed() >= LASTING {
-                            active.announced = true;
-                            let (what, limit) = (&active.what, human_ms(active.limit_ms));
-                            lines.push(format!("     {step:<9} waiting for {what} (at most {limit})\n"));
-                        }
-                        if active.said.elapsed() >= STILL {
-                            active.said = Instant::now();
-                            lines.push(format!("     {step:<9} {}\n", active.text()));
-                        }
-                    }
-                    for line in lines {
-                        print(&inner, &line);
-                    }
+                    inner.tell_waits(Instant::now());
                 }
                 drop(inner);
                 std::thread::sleep(Duration::from_millis(300));
@@ -201,6 +194,25 @@ impl Screen {
 }
 
 impl Inner {
+    /// What is being waited for at `now`, and has not been told for a while.
+    fn tell_waits(&mut self, now: Instant) {
+        let mut lines = Vec::new();
+        for (step, active) in &mut self.steps {
+            if !active.announced && now.duration_since(active.what_since) >= LASTING {
+                active.announced = true;
+                let (what, limit) = (&active.what, human_ms(active.limit_ms));
+                lines.push(format!("     {step:<9} waiting for {what} (at most {limit})\n"));
+            }
+            if now.duration_since(active.said) >= STILL {
+                active.said = now;
+                lines.push(format!("     {step:<9} {}\n", active.text(now)));
+            }
+        }
+        for line in lines {
+            print(self, &line);
+        }
+    }
+
     fn begin(&mut self, step: &str) {
         let now = Instant::now();
         let bar = self.bars.as_ref().map(|bars| {
@@ -225,29 +237,35 @@ impl Inner {
 
 impl Active {
     /// What it is at now, for how long, and how far.
-    fn text(&self) -> String {
+    fn text(&self, now: Instant) -> String {
         match self.far {
             Some((first, since, far)) if far != Far::default() => {
-                progress(&self.what, first, far, since.elapsed())
+                progress(&self.what, first, far, now.duration_since(since))
             }
             _ => {
                 let what = if self.what.is_empty() { "at work" } else { &self.what };
-                format!("still: {what}, for {}", human_ms(crate::clock::ms(self.what_since.elapsed())))
+                format!(
+                    "still: {what}, for {}",
+                    human_ms(crate::clock::ms(now.duration_since(self.what_since)))
+                )
             }
         }
     }
 }
 
-#[allow(clippy::print_stderr)] // the one home of talk
-fn print(inner: &Inner, text: &str) {
+fn print(inner: &mut Inner, text: &str) {
     let text = inner.redactor.output(text);
-    let write = || {
-        let mut err = std::io::stderr().lock();
-        let _ = err.write_all(text.as_bytes());
-        let _ = err.flush();
+    let talk = &mut inner.talk;
+    let mut write = || {
+        // At once: what comes in pieces is torn by what others say.
+        let _ = talk.write_all(text.as_bytes());
+        let _ = talk.flush();
     };
     match &inner.bars {
         Some(bars) => bars.suspend(write),
         None => write(),
     }
 }
+
+#[cfg(test)]
+mod tests;

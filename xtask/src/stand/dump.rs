@@ -33,6 +33,12 @@ impl Pg {
             .timeout(Duration::from_secs(900))
     }
 
+    /// What belongs to the database itself, as SQL, with as little of its schema as can be had.
+    pub fn properties(&self, database: &str, app: &str) -> Invocation {
+        let argv = self.argv("pg_dump", database, &["-C", "-s", "-N", "*", "--no-subscriptions"]);
+        self.inside(app, &[], &argv).quiet().timeout(Duration::from_secs(600))
+    }
+
     /// Roles and tablespaces, without password hashes.
     pub fn globals(&self, app: &str) -> Invocation {
         let argv = ["pg_dumpall", "-U", &self.user, "-l", "postgres", "-g", "--no-role-passwords"];

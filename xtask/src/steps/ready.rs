@@ -2,9 +2,10 @@
 //! restored and compared equal, the previous images and source are here, the
 //! override is valid, and nothing blocks the swap.
 
-use crate::acts::{Ctx, blockers, code, target};
+use crate::acts::{Ctx, blockers, code, restore, target};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::{Proof, Readiness};
+use crate::fsx;
 use crate::lkg::{LastKnownGood, Store, Target};
 use crate::stand::git::Dirt;
 use crate::stand::postgres;
@@ -36,6 +37,9 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
         Store::of(&ctx.config.repo).set_target(&target)?;
         Ok((valid, json!({ "override_valid": valid })))
     })?;
+    if let Err(error) = keep_properties(ctx) {
+        ctx.events.warn("ready", format!("a rollback would miss the database's own settings: {error:#}"));
+    }
     let mut ready = Readiness {
         waived: given.waived.map(String::from),
         blockers: blockers::find(&pg, ctx.config, !ctx.facts.mounts.is_empty(), &mut admin)?,
@@ -63,6 +67,16 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
         .remedy(remedy)
         .lane(if ready.proof_equal { Lane::A } else { Lane::C })
         .into())
+}
+
+/// Where no archive was restored, the properties of the database did not come out of one. A rollback
+/// replays them also when nothing but a person asks for it.
+fn keep_properties(ctx: &Ctx<'_>) -> Result<()> {
+    let file = Store::of(&ctx.config.repo).of_release(&ctx.run.rid)?.join("properties.json");
+    if file.exists() {
+        return Ok(());
+    }
+    fsx::write_json(&file, &restore::properties_now(ctx, "ready")?)
 }
 
 /// Asked before the backup: may the database's user do what a backup, its proof and a swap need?

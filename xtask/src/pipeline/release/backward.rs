@@ -7,7 +7,6 @@ use crate::clock;
 use crate::error::{Fault, Result};
 use crate::evidence::records::*;
 use crate::evidence::{self, Reached};
-use crate::fsx;
 use crate::lkg::{Store, Target};
 use crate::pipeline::{housekeeping, step};
 use crate::stand::containers::Container;
@@ -20,14 +19,6 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     let start = flow.start;
     let reached = evidence::read_journal(&flow.run.path.join("events.jsonl"))
         .map_or(Reached::Unfenced, |j| evidence::reached(&j));
-    let tail_of = failure.log.clone().unwrap_or_else(|| format!("step_{}.log", failure.step));
-    let mut lines = fsx::tail(&flow.run.path.join(&tail_of), 40);
-    // What was said, not what was asked.
-    lines.retain(|l| !l.contains("Z $ [") && !l.contains("] ... ") && !l.ends_with("= exit 0"));
-    lines.drain(..lines.len().saturating_sub(12));
-    if failure.exit.is_none() && !lines.is_empty() {
-        start.events.send(crate::event::Event::Tail { log: tail_of, lines });
-    }
     if flow.facts.pg(start.stand, start.config).is_err() && reached == Reached::Unchanged {
         return;
     }
@@ -37,8 +28,12 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     if let Err(error) = hold(flow, &ctx) {
         start.events.warn("rollback", format!("{error:#}"));
     }
+    // Who was refused, or wanted out, does not ask what the stand looked like.
+    let own_doing = failure.exit.is_some() || failure.stopped_by.is_some();
     if reached != Reached::Unchanged {
         let _ = deploy::portrait(&ctx, "deploy");
+    } else if !own_doing {
+        let _ = deploy::portrait(&ctx, &failure.step);
     }
     let may = flow.prepared.plan.rollback_enabled;
     let mut clone_stays = false;

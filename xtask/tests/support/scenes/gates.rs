@@ -113,6 +113,10 @@ impl Gates {
                 "ok and dirty{at}"
             );
             assert_eq!(summary["waivers"][0]["reason"], "a fix that cannot wait", "waivers{at}");
+            let dir = stand.repo.join(summary["backup"]["dir"].as_str().unwrap());
+            let manifest = std::fs::read_to_string(dir.join("manifest.json")).unwrap();
+            let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+            assert_eq!(manifest["git"]["dirty"], true, "manifest.json{at}");
             outcome.says("a fix that cannot wait");
             outcome.says("PASS_WAIVED");
             assert_eq!(stand.api_version().as_deref(), Some("1-edited"), "what answers{at}");

@@ -189,6 +189,10 @@ fn undone(
         assert_eq!(evidence.verdict(), ("PASS".into(), 0), "verdict{at}");
         assert!(evidence.gates(false).is_empty(), "gates that are false: {:?}{at}", evidence.gates(false));
         assert!(evidence.gate("R1").0 && evidence.gate("R2").0, "R1 and R2{at}");
+        let previous = evidence.json("summary.json")["previous"].clone();
+        let digest = xtask::fsx::sha256(second.text("digest.sha256").as_bytes());
+        assert_eq!(previous["rid"], second.rid(), "the release that it went back to{at}");
+        assert_eq!(previous["digest_sha256"], digest, "its digest{at}");
         stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
     });
     checks.that("undo: rows", || before.rows_are_accounted_for(stand, (third, &evidence), &tag, &sessions));
