@@ -77,8 +77,11 @@ fn tell_last_good(start: &Start<'_>, offer: &Offer, recovers: Option<&str>) -> R
     }
     let by_name = matches!(offer.choice, Choice::To { .. } | Choice::Backup { .. });
     let Some(of) = recovers.filter(|_| !by_name) else { return Ok(()) };
-    // A rollback from a backup directory that was interrupted, and is finished now.
-    if let Some(to) = store.target(of).filter(|t| t.rid.starts_with("rbk")).and_then(|t| t.previous) {
+    // A rollback from a backup directory that was interrupted, and is finished now; where it left the code,
+    // the last good release is the same one, undo clone and all.
+    let to = store.target(of).filter(|t| t.rid.starts_with("rbk")).and_then(|t| t.previous);
+    let last = store.last()?.map(|l| l.rid);
+    if let Some(to) = to.filter(|to| Some(&to.rid) != last.as_ref()) {
         store.set_last(&LastKnownGood { undo: None, ..to })?;
     }
     if store.last()?.is_some_and(|l| l.rid == of) {
