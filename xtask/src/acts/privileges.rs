@@ -3,7 +3,7 @@
 
 use super::schema;
 use super::stored::{self, Stored};
-use super::{Ctx, restore, send};
+use super::{Ctx, properties, restore, send};
 use crate::error::{Context, Fault, Lane, Result, some};
 use crate::stand::dump::Lines;
 use crate::stand::postgres::Pg;
@@ -120,7 +120,7 @@ impl Donor {
                 return Err(Fault::new(what).into());
             }
             restore::entries(ctx, &pg, side, &remote, Box::new(Cursor::new(list.clone())), 1)?;
-            let mut database = restore::read_properties(ctx, &pg, &remote, &backup.database, &pg.database)?;
+            let mut database = properties::of_archive(ctx, &pg, &remote, &backup.database, &pg.database)?;
             database.retain(|s| s.starts_with("GRANT ") || s.starts_with("REVOKE "));
             let data = json!({ "entries": list.lines().count(), "on_database": database.len() });
             Ok((database, data))

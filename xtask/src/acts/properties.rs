@@ -2,8 +2,46 @@
 //! settings. A copy does not have them; they are replayed as pg_restore prints
 //! them from the archive, with the name changed and nothing else of its output.
 
-use crate::error::Result;
+use super::{Ctx, schema};
+use crate::error::{Fault, Lane, Result};
+use crate::exec::Invocation;
+use crate::stand::dump::Lines;
+use crate::stand::postgres::Pg;
 use crate::stand::psql::{Psql, ident};
+use std::time::Duration;
+
+/// The statements that give `to` the properties that `from` had in the archive.
+pub fn of_archive(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str, to: &str) -> Result<Vec<String>> {
+    let argv = ["pg_restore", "-C", "-s", "-f", "-", remote].map(String::from);
+    let call = pg.inside(&ctx.app("properties"), &[], &argv).quiet().timeout(Duration::from_secs(600));
+    read(pg, &call, (from, to))
+}
+
+/// The same of the live database itself, for a release in which no archive is restored.
+pub fn now(ctx: &Ctx<'_>, step: &str) -> Result<Vec<String>> {
+    let pg = ctx.pg(step)?;
+    let call = pg.properties(&pg.database, &ctx.app("properties"));
+    read(&pg, &call, (&pg.database, &pg.database))
+}
+
+fn read(pg: &Pg, call: &Invocation, (from, to): (&str, &str)) -> Result<Vec<String>> {
+    let (mut lines, mut reader) = (Lines::default(), Reader::new(from, to));
+    let mut whole = false;
+    let mut sink = |bytes: &[u8]| {
+        lines.push(bytes, |line| {
+            whole |= line == schema::DUMPED;
+            reader.line(line);
+        });
+        Ok(())
+    };
+    let finished = pg.stand.exec.run_with(call, None, &mut sink)?;
+    finished.success("read the database's properties", Lane::C)?;
+    if !whole {
+        let what = "the database's properties were read to a good end, and are not whole";
+        return Err(Fault::new(what).lane(Lane::C).into());
+    }
+    Ok(reader.finish())
+}
 
 /// Takes the statements that give a database named `to` the properties that `from` had in the archive
 /// out of pg_restore's script, line by line: with thousands of tables it is long.

@@ -6,7 +6,6 @@ use super::sums::{self, Sums};
 use super::{Ctx, fence, properties, send, unrestorable, watch};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::event::Far;
-use crate::exec::Invocation;
 use crate::fsx;
 use crate::stand::dump::{Entry, Lines, entry};
 use crate::stand::postgres::{self, Pg};
@@ -83,7 +82,7 @@ pub fn beside(
     let result = ctx.act(step, "restore", json!({ "database": side, "archive": archive }), || {
         let sha256 = send::into(ctx, step, &pg, (archive, &remote), RESTORE)?;
         read(&sha256)?;
-        let properties = read_properties(ctx, &pg, &remote, what.from, &pg.database)?;
+        let properties = properties::of_archive(ctx, &pg, &remote, what.from, &pg.database)?;
         let views = load(ctx, step, &pg, side, &remote, what.extensions)?;
         if what.views && !views.is_empty() {
             fill(ctx, step, &pg, side, &remote, views)?;
@@ -100,39 +99,6 @@ pub fn beside(
 /// Where an archive lies in the database container while it is restored.
 pub fn remote_archive(id: &str, side: &str) -> String {
     format!("/tmp/ffx_{id}_{}.dump", &fsx::sha256(side.as_bytes())[..6])
-}
-
-/// The statements that give `to` the properties that `from` had in the archive.
-pub fn read_properties(ctx: &Ctx<'_>, pg: &Pg, remote: &str, from: &str, to: &str) -> Result<Vec<String>> {
-    let argv = ["pg_restore", "-C", "-s", "-f", "-", remote].map(String::from);
-    let call = pg.inside(&ctx.app("properties"), &[], &argv).quiet().timeout(Duration::from_secs(600));
-    properties_in(pg, &call, (from, to))
-}
-
-/// The same of the live database itself, for a release in which no archive is restored.
-pub fn properties_now(ctx: &Ctx<'_>, step: &str) -> Result<Vec<String>> {
-    let pg = ctx.pg(step)?;
-    let call = pg.properties(&pg.database, &ctx.app("properties"));
-    properties_in(&pg, &call, (&pg.database, &pg.database))
-}
-
-fn properties_in(pg: &Pg, call: &Invocation, (from, to): (&str, &str)) -> Result<Vec<String>> {
-    let (mut lines, mut reader) = (Lines::default(), properties::Reader::new(from, to));
-    let mut whole = false;
-    let mut sink = |bytes: &[u8]| {
-        lines.push(bytes, |line| {
-            whole |= line == schema::DUMPED;
-            reader.line(line);
-        });
-        Ok(())
-    };
-    let finished = pg.stand.exec.run_with(call, None, &mut sink)?;
-    finished.success("read the database's properties", Lane::C)?;
-    if !whole {
-        let what = "the database's properties were read to a good end, and are not whole";
-        return Err(Fault::new(what).lane(Lane::C).into());
-    }
-    Ok(reader.finish())
 }
 
 /// What an archive holds, in the order of a restore.

@@ -2,7 +2,7 @@
 //! restored and compared equal, the previous images and source are here, the
 //! override is valid, and nothing blocks the swap.
 
-use crate::acts::{Ctx, blockers, code, restore, target};
+use crate::acts::{Ctx, blockers, code, properties, target};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::{Proof, Readiness};
 use crate::fsx;
@@ -76,7 +76,7 @@ fn keep_properties(ctx: &Ctx<'_>) -> Result<()> {
     if file.exists() {
         return Ok(());
     }
-    fsx::write_json(&file, &restore::properties_now(ctx, "ready")?)
+    fsx::write_json(&file, &properties::now(ctx, "ready")?)
 }
 
 /// Asked before the backup: may the database's user do what a backup, its proof and a swap need?
