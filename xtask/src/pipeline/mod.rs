@@ -132,10 +132,11 @@ pub fn step_to_its_end<T>(
             Ok(value)
         }
         Err(error) => {
-            let text = crate::error::fault_of(&error).to_string();
+            let fault = crate::error::fault_of(&error);
+            let text = fault.to_string();
             let not_its_own = by().is_some() || text.contains(crate::exec::GIVEN_UP);
             end(if not_its_own { Outcome::Interrupted } else { Outcome::Failed }, text);
-            if !not_its_own && crate::error::fault_of(&error).exit != Some(Exit::Refused) {
+            if !not_its_own && fault.exit != Some(Exit::Refused) {
                 tell_tail(run, events, name);
             }
             Err(failed(error, by()))

@@ -56,7 +56,6 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
             };
             let mut record = rollback::run(ctx, &given);
             if replaced(&lines) {
-                record.source = "archive".into();
                 instead::settle(ctx, of, &mut record);
             }
             let theirs = Ctx { id: &target.id, ..*ctx };

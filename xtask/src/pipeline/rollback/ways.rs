@@ -108,7 +108,6 @@ pub(super) fn from_backup(
         hold,
     };
     let mut record = rollback::run(ctx, &given);
-    record.source = "archive".into();
     instead::settle(ctx, &ctx.run.rid, &mut record);
     if record.verified {
         // The images that run are those that ran before: nothing goes back to their kept tags.
