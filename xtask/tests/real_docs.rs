@@ -5,9 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(unix)]
 
+mod support;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::leftovers::nothing_of;
 use xtask::exec::{Ended, Exec, Finished, Interrupt, Invocation};
 use xtask::redact::Redactor;
 use xtask::sample::Sample;
@@ -49,18 +52,7 @@ fn the_demo_shows_a_release_and_a_rollback_and_takes_everything_away() {
     }
     let project = said.split("project ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
     assert!(project.starts_with("ffdemo-"), "{project}");
-    let label = format!("label=com.docker.compose.project={project}");
-    let lists: [&[&str]; 4] = [
-        &["ps", "-aq", "--filter", &label],
-        &["volume", "ls", "-q", "--filter", &label],
-        &["network", "ls", "-q", "--filter", &label],
-        &["image", "ls", "-q", "--filter", &label],
-    ];
-    for list in lists {
-        let left = outside().run(&Invocation::new("docker").args(list.iter().copied())).unwrap();
-        assert!(left.ok(), "docker {list:?} ended with {}\n{}", left.ended, left.stderr);
-        assert_eq!(left.text().trim(), "", "the demo left something: docker {list:?}");
-    }
+    nothing_of(project);
     let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(left.is_empty(), "the demo left {left:?}");
 }

@@ -267,15 +267,6 @@ pub fn content_is(stand: &Stand, sums: &Value, at: &str) {
     assert!(differ.is_empty(), "other content than in the backup: {differ:?}{at}");
 }
 
-/// Fills the materialized views that a restored backup has left empty.
-pub fn refresh(stand: &Stand) {
-    let sql = "SELECT format('REFRESH MATERIALIZED VIEW %I.%I', schemaname, matviewname) FROM pg_matviews \
-               WHERE NOT ispopulated";
-    for refresh in stand.psql(sql) {
-        stand.psql(&refresh);
-    }
-}
-
 /// Every row that was acknowledged is in the live database or in a failed one.
 #[track_caller]
 pub fn no_row_is_nowhere(stand: &Stand, tag: &str, sessions: &[Session], at: &str) {

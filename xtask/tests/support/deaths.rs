@@ -43,9 +43,7 @@ pub struct Case {
 impl Case {
     pub fn new(restart: Option<Box<dyn Fn()>>) -> Case {
         let mut stand = Stand::new();
-        // An API or a worker that starts slowly on a busy machine is not what this is about.
-        stand.set("FF_SMOKE_SETTLE_S", "10");
-        stand.set("FF_SMOKE_TIMEOUT_S", "60");
+        stand.be_patient();
         stand.set("FF_BACKUP_LOCK_WAIT_S", "200");
         let (evidence, kept) = stand.first_release();
         // A server that crashes empties unlogged tables: that is PostgreSQL's own promise.

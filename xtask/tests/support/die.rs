@@ -1,10 +1,13 @@
 //! Kills or stops the program at one line of its journal: exactly, and with
 //! nothing in the program for it (support/die/die.c).
 
-use super::process::{Running, tool};
+use super::process::{Outcome, Running, tool};
 use super::{Evidence, Stand, note, wait_for};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Killed by signal 9.
+const KILLED: i32 = -9;
 
 /// A moment of a run: a line of its journal is not written any more, or is the last that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +95,15 @@ impl Die {
         let (out, source) = (path.display().to_string(), source.display().to_string());
         tool("cc", &["-shared", "-fPIC", "-o", &out, &source, "-ldl"], Path::new("/"), None);
         Die { path }
+    }
+
+    /// Runs the program on the stand until it is killed at that moment.
+    #[track_caller]
+    pub fn killed(&self, stand: &Stand, args: &[&str], moment: &Moment) -> Outcome {
+        note(format!("{} killed {}", args[0], moment.name));
+        let outcome = stand.heard(self.start(stand, args, moment).wait(), &[]);
+        assert_eq!(outcome.code, KILLED, "not killed {}{}", moment.name, outcome.at());
+        outcome
     }
 
     /// Starts the program on the stand; it is killed at that moment.

@@ -167,3 +167,20 @@ impl Stand {
         answer.lines().filter(|l| !l.is_empty()).map(String::from).collect()
     }
 }
+
+/// Nothing that Docker keeps belongs to that project.
+#[track_caller]
+pub fn nothing_of(project: &str) {
+    let label = format!("label=com.docker.compose.project={project}");
+    let images = format!("reference={project}-*");
+    let lists: [&[&str]; 5] = [
+        &["ps", "-aq", "--filter", &label],
+        &["volume", "ls", "-q", "--filter", &label],
+        &["network", "ls", "-q", "--filter", &label],
+        &["image", "ls", "-q", "--filter", &images],
+        &["image", "ls", "-q", "--filter", &label],
+    ];
+    for list in lists {
+        assert_eq!(tool("docker", list, Path::new("/"), None).trim(), "", "{list:?}");
+    }
+}

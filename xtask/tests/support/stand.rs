@@ -126,6 +126,18 @@ impl Stand {
         assert!(self.secrets.len() >= 2, "the sample's env files hold no secrets any more");
     }
 
+    /// For many kills: a process that has just been started does not hear that it shall stop, and takes
+    /// half a minute each time.
+    pub fn stop_soon(&mut self) {
+        self.set("FF_STAND_STOP_GRACE_S", "5");
+    }
+
+    /// Where an API or a worker that starts slowly on a busy machine is not what it is about.
+    pub fn be_patient(&mut self) {
+        self.set("FF_SMOKE_SETTLE_S", "10");
+        self.set("FF_SMOKE_TIMEOUT_S", "60");
+    }
+
     /// Sets a variable for every later run.
     pub fn set(&mut self, key: &str, value: &str) {
         self.env.retain(|(k, _)| k != key);

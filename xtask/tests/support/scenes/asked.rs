@@ -2,7 +2,7 @@
 //! open and its own way back is lost, or not wanted; what the backup was restored
 //! into must not be left lying about; the fence before the swap fails.
 
-use crate::support::before::{Before, content_is, live_oid, no_row_is_nowhere, refresh};
+use crate::support::before::{Before, content_is, live_oid, no_row_is_nowhere};
 use crate::support::die::{Die, Moment};
 use crate::support::leftovers::Kept;
 use crate::support::stand::EVIDENCE;
@@ -21,11 +21,8 @@ struct Case {
 impl Case {
     fn new() -> Case {
         let mut stand = Stand::new();
-        // A process that has just been started does not hear that it shall stop: half a minute each time.
-        stand.set("FF_STAND_STOP_GRACE_S", "5");
-        // Nor is an API or a worker that starts slowly on a busy machine what this is about.
-        stand.set("FF_SMOKE_SETTLE_S", "10");
-        stand.set("FF_SMOKE_TIMEOUT_S", "60");
+        stand.stop_soon();
+        stand.be_patient();
         let (evidence, kept) = stand.first_release();
         let die = Die::build(&stand);
         Case { first: evidence.rid(), stand, die, kept, checks: Checks::default(), tries: 0 }
@@ -35,9 +32,7 @@ impl Case {
     fn killed(&mut self, moment: &Moment) -> Evidence {
         self.tries += 1;
         let rid = format!("rel_20991231-{:06}_killed", self.tries);
-        let running = self.die.start(&self.stand, &["release", "--yes", "--rid", &rid], moment);
-        let outcome = self.stand.heard(running.wait(), &[]);
-        assert_eq!(outcome.code, -9, "not killed {}{}", moment.name, outcome.at());
+        let outcome = self.die.killed(&self.stand, &["release", "--yes", "--rid", &rid], moment);
         Evidence { dir: self.stand.repo.join(EVIDENCE).join(rid), at: outcome.at() }
     }
 
@@ -111,7 +106,6 @@ fn a_backup_that_is_named_comes_before_a_run_that_is_open() {
     });
     let outcome = case.stand.run(&["rollback", "--yes", "--json", "--backup", &backup]);
     case.came("a lost clone", &release, &outcome, &before, writer);
-    refresh(&case.stand);
 
     // The way back is there, and not wanted: what it holds is not lost.
     let writer = Writer::start(&case.stand, "unwanted");
@@ -122,14 +116,12 @@ fn a_backup_that_is_named_comes_before_a_run_that_is_open() {
     let backup = backup_of(&case.stand, &release);
     // Killed as well, in the middle: it is finished, not what it took the place of.
     let fence = Moment::after("intent", "rollback", "fence before the swap");
-    let running = case.die.start(&case.stand, &["rollback", "--yes", "--backup", &backup], &fence);
-    case.stand.heard(running.wait(), &[]).expect(-9);
+    case.die.killed(&case.stand, &["rollback", "--yes", "--backup", &backup], &fence);
     case.checks.that("a clone that is not wanted: what is finished is shown", || {
         case.stand.run(&["rollback"]).expect(10).says("was bringing back; it was interrupted");
     });
     let outcome = case.stand.run(&["rollback", "--yes", "--json"]);
     case.came("a clone that is not wanted", &release, &outcome, &before, writer);
-    refresh(&case.stand);
 
     // Under the fence: the database is closed, its services are stopped, its clone holds nothing else.
     let writer = Writer::start(&case.stand, "fenced");

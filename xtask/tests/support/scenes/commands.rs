@@ -2,7 +2,7 @@
 //! leave behind, and what they refuse.
 
 use crate::support::before::Before;
-use crate::support::leftovers::Kept;
+use crate::support::leftovers::{Kept, nothing_of};
 use crate::support::process::{self, tool};
 use crate::support::root::{as_nobody, as_root};
 use crate::support::stand::XTASK;
@@ -68,22 +68,6 @@ fn removed(stand: &Stand) {
     stand.run(&["demo", "--remove", &dir]).expect(0);
     assert!(!stand.repo.exists());
     nothing_of(&stand.project);
-}
-
-/// Nothing that Docker keeps belongs to that project.
-fn nothing_of(project: &str) {
-    let label = format!("label=com.docker.compose.project={project}");
-    let images = format!("reference={project}-*");
-    let lists: [&[&str]; 5] = [
-        &["ps", "-aq", "--filter", &label],
-        &["volume", "ls", "-q", "--filter", &label],
-        &["network", "ls", "-q", "--filter", &label],
-        &["image", "ls", "-q", "--filter", &images],
-        &["image", "ls", "-q", "--filter", &label],
-    ];
-    for list in lists {
-        assert_eq!(tool("docker", list, Path::new("/"), None).trim(), "", "{list:?}");
-    }
 }
 
 /// The first word is heeded between the releases, too, and nothing stays for it.

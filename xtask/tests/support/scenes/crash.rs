@@ -7,10 +7,7 @@ use crate::support::die::{Die, Moment, moments, some};
 use crate::support::leftovers::Kept;
 use crate::support::stand::EVIDENCE;
 use crate::support::writer::Writer;
-use crate::support::{Checks, Evidence, Outcome, Stand, note};
-
-/// Killed by signal 9.
-const KILLED: i32 = -9;
+use crate::support::{Checks, Evidence, Outcome, Stand};
 
 struct Case {
     stand: Stand,
@@ -25,8 +22,7 @@ struct Case {
 impl Case {
     fn new() -> Case {
         let mut stand = Stand::new();
-        // A process that has just been started does not hear that it shall stop: half a minute each time.
-        stand.set("FF_STAND_STOP_GRACE_S", "5");
+        stand.stop_soon();
         let (evidence, kept) = stand.first_release();
         let die = Die::build(&stand);
         let commit = stand.head();
@@ -37,10 +33,7 @@ impl Case {
     fn killed(&mut self, moment: &Moment) -> String {
         self.tries += 1;
         let rid = format!("rel_20991231-{:06}_killed", self.tries);
-        note(format!("killed {}", moment.name));
-        let running = self.die.start(&self.stand, &["release", "--yes", "--rid", &rid], moment);
-        let outcome = self.stand.heard(running.wait(), &[]);
-        assert_eq!(outcome.code, KILLED, "not killed {}{}", moment.name, outcome.at());
+        self.die.killed(&self.stand, &["release", "--yes", "--rid", &rid], moment);
         rid
     }
 
@@ -150,9 +143,7 @@ fn a_recovery_that_is_killed_at_any_act_is_finished_by_the_next() {
         let writer = Writer::start(&case.stand, "again");
         let before = Before::of(&case.stand);
         let rid = case.killed(&deployed);
-        let running = case.die.start(&case.stand, &["rollback", "--yes"], &moment);
-        let outcome = case.stand.heard(running.wait(), &[]);
-        assert_eq!(outcome.code, KILLED, "not killed {}{}", moment.name, outcome.at());
+        case.die.killed(&case.stand, &["rollback", "--yes"], &moment);
         case.open(&what, &rid);
         case.back(&what, &rid, &before, writer);
     }

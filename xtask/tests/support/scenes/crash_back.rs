@@ -2,14 +2,14 @@
 //! for, and of a first release: the next release refuses and names the run,
 //! `rollback` finishes or undoes it, and nothing is left over.
 
-use crate::support::before::{Before, content_is, live_oid, no_row_is_lost, no_row_is_nowhere, refresh};
+use crate::support::before::{Before, content_is, live_oid, no_row_is_lost, no_row_is_nowhere};
 use crate::support::die::{Die, Moment, moments, some};
 use crate::support::leftovers::Kept;
 use crate::support::process::tool;
 use crate::support::stand::EVIDENCE;
 use crate::support::world::{APPS, DATA};
 use crate::support::writer::Writer;
-use crate::support::{Checks, Evidence, Outcome, Stand, note};
+use crate::support::{Checks, Evidence, Outcome, Stand};
 use std::path::Path;
 
 struct Case {
@@ -22,11 +22,8 @@ struct Case {
 impl Case {
     fn new() -> Case {
         let mut stand = Stand::new();
-        // A process that has just been started does not hear that it shall stop: half a minute each time.
-        stand.set("FF_STAND_STOP_GRACE_S", "5");
-        // Nor is an API or a worker that starts slowly on a busy machine what this is about.
-        stand.set("FF_SMOKE_SETTLE_S", "10");
-        stand.set("FF_SMOKE_TIMEOUT_S", "60");
+        stand.stop_soon();
+        stand.be_patient();
         let die = Die::build(&stand);
         Case { stand, die, checks: Checks::default(), tries: 0 }
     }
@@ -35,11 +32,7 @@ impl Case {
     fn killed(&mut self, kind: &str, args: &[&str], moment: &Moment) -> String {
         self.tries += 1;
         let rid = format!("{kind}_20991231-{:06}_killed", self.tries);
-        note(format!("{} killed {}", args[0], moment.name));
-        let args: Vec<&str> = args.iter().copied().chain(["--rid", &rid]).collect();
-        let running = self.die.start(&self.stand, &args, moment);
-        let outcome = self.stand.heard(running.wait(), &[]);
-        assert_eq!(outcome.code, -9, "not killed {}{}", moment.name, outcome.at());
+        self.die.killed(&self.stand, &[args, &["--rid", &rid]].concat(), moment);
         let Case { stand, checks, .. } = self;
         checks.that(format!("{}: the next release refuses", moment.name), || {
             let refused = stand.run(&["release", "--yes"]).expect(10);
@@ -95,7 +88,6 @@ fn a_rollback_from_a_backup_that_is_killed_at_any_act_is_ended_by_the_next() {
     let whole = case.stand.evidence(&case.stand.run(&args).expect(0));
     kept.rolled_back(whole.json("rollback.json")["failed_database"].as_str().unwrap());
     for moment in around_the_fence(moments(&whole)) {
-        refresh(&case.stand);
         let writer = Writer::start(&case.stand, "asked");
         let before = Before::of(&case.stand);
         let rid = case.killed("rbk", &args, &moment);

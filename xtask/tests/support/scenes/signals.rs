@@ -107,8 +107,7 @@ fn settle(stand: &Stand, kept: &mut Kept, rid: &str, outcome: &Outcome) -> Outco
 #[test]
 fn a_release_that_is_told_to_stop_is_never_a_pass() {
     let mut stand = Stand::new();
-    // A process that has just been started does not hear that it shall stop: half a minute each time.
-    stand.set("FF_STAND_STOP_GRACE_S", "5");
+    stand.stop_soon();
     let first = stand.run(&["release", "--yes"]).expect(0);
     let first = stand.evidence(&first);
     let mut kept = Kept::default();
