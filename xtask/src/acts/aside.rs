@@ -4,7 +4,7 @@
 use super::sums::Sums;
 use super::tables::{self, Table};
 use super::{Ctx, dump, fence};
-use crate::error::{Context, Result};
+use crate::error::{Context, Lane, Result};
 use crate::event::Far;
 use crate::evidence::records::{Fence, SetAside};
 use crate::fsx;
@@ -187,6 +187,7 @@ pub fn dump(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str) -> Result
         }
         fsx::private_dir(&dir)?;
         let (sha256, bytes) = stream(ctx, step, admin, failed, &dir.join("db.dump"))?;
+        read_back(ctx, step, failed, &dir.join("db.dump"))?;
         let manifest = json!({
             "what": "the database that a rollback replaced: everything written to it, also after the fence",
             "database": failed, "rid": ctx.run.rid, "dump": "db.dump", "sha256": sha256, "bytes": bytes,
@@ -196,6 +197,16 @@ pub fn dump(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str) -> Result
         Ok(((), json!({ "sha256": sha256, "bytes": bytes })))
     })?;
     Ok(relative)
+}
+
+/// Reads the dump to its end: a database that is dumped goes with a later release. That its client
+/// ended well does not say that all of it came through.
+fn read_back(ctx: &Ctx<'_>, step: &str, failed: &str, path: &Path) -> Result<()> {
+    let pg = ctx.pg(step)?;
+    let file = std::fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
+    let call = pg.read_through(&ctx.app("read-failed"), LIMIT);
+    let read = pg.stand.exec.run_with(&call, Some(Box::new(file)), &mut |_| Ok(()))?;
+    read.success(&format!("read the dump of {failed} back"), Lane::A).map(drop)
 }
 
 fn stream(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str, path: &Path) -> Result<(String, u64)> {

@@ -4,7 +4,7 @@
 use super::Start;
 use super::offer::{self, Wanted};
 use crate::clock::{self, Clock};
-use crate::error::Result;
+use crate::error::{Exit, Result, fault_of};
 use crate::evidence::records::Proof;
 use crate::evidence::{EVIDENCE, read_record};
 use crate::facts::Facts;
@@ -31,9 +31,15 @@ pub fn list(start: &Start<'_>, facts: &Facts) -> Result<Vec<Way>> {
     let repo = &start.config.repo;
     let store = Store::of(repo);
     let mut ways = Vec::new();
-    if let Ok(undo) = offer::offer(start, facts, &Wanted::default()) {
-        ways.push(Way { kind: "undo", words: undo.words, command: "cargo xtask rollback".into() });
-    }
+    let undo = match offer::offer(start, facts, &Wanted::default()) {
+        Ok(undo) => Some(undo.words),
+        Err(error) => {
+            let fault = fault_of(&error);
+            // Refused: there is none. Anything else: it may be there.
+            (fault.exit != Some(Exit::Refused)).then(|| format!("not known: {fault:#}"))
+        }
+    };
+    ways.extend(undo.map(|words| Way { kind: "undo", words, command: "cargo xtask rollback".into() }));
     let last = store.last()?.map(|l| l.rid);
     let mut releases: Vec<_> = store.releases().iter().filter_map(|rid| store.release(rid)).collect();
     releases.sort_by(|a, b| b.time.cmp(&a.time));

@@ -30,10 +30,13 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     }
     // Who was refused, or wanted out, does not ask what the stand looked like.
     let own_doing = failure.exit.is_some() || failure.stopped_by.is_some();
-    if reached != Reached::Unchanged {
-        let _ = deploy::portrait(&ctx, "deploy");
-    } else if !own_doing {
-        let _ = deploy::portrait(&ctx, &failure.step);
+    let of = if reached == Reached::Unchanged { &failure.step } else { "deploy" };
+    if (reached != Reached::Unchanged || !own_doing)
+        && let Err(error) = deploy::portrait(&ctx, of)
+    {
+        start
+            .events
+            .warn("rollback", format!("state and logs of the services are not in the evidence: {error:#}"));
     }
     let may = flow.prepared.plan.rollback_enabled;
     let mut clone_stays = false;

@@ -31,9 +31,8 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str, hold: &Hold<'_>) 
     let sums: Option<Sums> = read_record(&dir, "sums_clone.json");
     let lines = read_journal(&dir.join("events.jsonl"))?;
     let mut target = target;
-    for image in &mut target.images {
-        image.present = true;
-    }
+    code::keep_images(ctx, "rollback", &mut target)?;
+    all_here(&target)?;
     let given = rollback::Given {
         reason,
         target: &target,
@@ -184,12 +183,7 @@ fn ready(
         target.running.extend(gone);
     }
     code::keep_images(ctx, "rollback", &mut target)?;
-    if let Some(gone) = target.images.iter().find(|i| !i.present && target.running.contains(&i.service)) {
-        return Err(Fault::refused(format!("the image of {} is not here any more", gone.service))
-            .why(gone.id.clone())
-            .remedy("release that commit again, or go back to another state: cargo xtask rollback lists them")
-            .into());
-    }
+    all_here(&target)?;
     store.set_target(&target)?;
     let fence = Fence {
         database: pg.database.clone(),
@@ -203,6 +197,17 @@ fn ready(
     // Before the fence: who ends this after a crash knows by it what goes where.
     ctx.run.write_json("fence.json", &fence)?;
     Ok(Ready { target, copy: then, cited, fence })
+}
+
+/// Refuses while something still serves: without an image of what ran then nothing would.
+fn all_here(target: &Target) -> Result<()> {
+    match target.images.iter().find(|i| !i.present && target.running.contains(&i.service)) {
+        None => Ok(()),
+        Some(gone) => Err(Fault::refused(format!("the image of {} is not here any more", gone.service))
+            .why(gone.id.clone())
+            .remedy("release that commit again, or go back to another state: cargo xtask rollback lists them")
+            .into()),
+    }
 }
 
 /// Restores a backup beside the live database, and compares it where it has table sums: these come back,

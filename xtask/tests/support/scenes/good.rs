@@ -5,10 +5,13 @@
 use crate::support::before::{Before, live_oid};
 use crate::support::good::Good;
 use crate::support::leftovers::Kept;
+use crate::support::process::tool;
 use crate::support::table::every_gate_can_be_false;
+use crate::support::tamper::Copy;
 use crate::support::world::differing;
 use crate::support::writer::{Session, Writer};
 use crate::support::{Checks, Evidence, Stand};
+use std::path::Path;
 
 /// What version 1 applies, in its order.
 const FILES: [&str; 7] = [
@@ -114,11 +117,91 @@ fn releases_pass_one_after_another_and_the_last_one_is_undone() {
     let fourth = chain.release("version 2 again", Some(&second), &files);
     chain.stand.runs_version("2");
     chain.checks.that("runs are told apart", || assert_ne!(third.rid(), fourth.rid()));
+    refused(&mut chain, &first, &second);
     earlier(&mut chain, &first);
+    without_an_image(&mut chain, &first);
+    half_a_dump(&mut chain);
     let Chain { stand, checks, .. } = &mut chain;
     every_gate_can_be_false(stand, &fourth, &undo, checks);
     checks.that("no secret", || stand.no_secret_anywhere());
     chain.checks.all_hold();
+}
+
+/// A backup that is damaged or gone: the stand serves on, and nothing of the attempt stays.
+fn refused(chain: &mut Chain, first: &Evidence, second: &Evidence) {
+    let Chain { stand, kept, checks } = chain;
+    let before = Before::of(stand);
+    let backup = stand.repo.join(second.json("backup.json")["dir"].as_str().unwrap());
+    let mut no = |what: &str, args: &[&str], words: &str| {
+        checks.that(format!("no way back: {what}"), || {
+            let outcome = stand.run(&[&["rollback", "--yes"], args].concat()).expect(10);
+            outcome.says(words);
+            before.containers_untouched(stand, &outcome.at());
+            before.last_good_untouched(stand, &outcome.at());
+            stand.nothing_left_over(kept, &outcome);
+        });
+    };
+    let (to, away) = (first.rid(), backup.with_extension("away"));
+    std::fs::rename(&backup, &away).unwrap();
+    no("its backup is gone", &["--to", &to], &format!("the backup that {} made", second.rid()));
+    tool("cp", &["-r", &away.display().to_string(), &backup.display().to_string()], Path::new("/"), None);
+    Copy::flip(&backup.join("db.dump"));
+    no("its backup is damaged", &["--to", &to], "does not verify");
+    no("a damaged backup", &["--backup", &backup.display().to_string()], "does not verify");
+    std::fs::remove_dir_all(&backup).unwrap();
+    std::fs::rename(&away, &backup).unwrap();
+}
+
+/// Back to a release whose image somebody has removed: by the undo clone, and when one more release has
+/// come, from its backup. That release runs now.
+fn without_an_image(chain: &mut Chain, first: &Evidence) {
+    let Chain { stand, checks, .. } = chain;
+    let image = stand.containers()["api"].image.clone();
+    for (number, by) in ["by the clone", "from the backup"].into_iter().enumerate() {
+        stand.run(&["release", "--yes"]).expect(0);
+        if number == 0 {
+            tool("docker", &["image", "rm", "-f", &image], Path::new("/"), None);
+        }
+        let (before, databases) = (Before::of(stand), of_the_stand(stand));
+        checks.that(format!("no way back {by}: an image is gone"), || {
+            let outcome = stand.run(&["rollback", "--yes", "--to", &first.rid()]).expect(10);
+            outcome.says("the image of api is not here any more");
+            before.containers_untouched(stand, &outcome.at());
+            before.last_good_untouched(stand, &outcome.at());
+            assert_eq!(of_the_stand(stand), databases, "databases{}", outcome.at());
+        });
+    }
+}
+
+fn of_the_stand(stand: &Stand) -> Vec<String> {
+    stand.psql_on("postgres", "SELECT oid || ' ' || datname FROM pg_database ORDER BY 1")
+}
+
+/// Of the database that is set aside half a dump comes, and pg_dump says that all is well: it counts as
+/// none, for the database would go with the next release.
+fn half_a_dump(chain: &mut Chain) {
+    let Chain { stand, checks, .. } = chain;
+    let postgres = stand.container("postgres");
+    let inside =
+        |script: &str| tool("docker", &["exec", &postgres, "sh", "-c", script], Path::new("/"), None);
+    let half = r#"p=$(command -v pg_dump) && mkdir /opt/real && mv "$p" /opt/real/ && chmod 755 /opt/real &&
+cat > "$p" <<'END' && chmod 755 "$p"
+#!/bin/sh
+case " $* " in *__failed_*) /opt/real/pg_dump "$@" | head -c 4000 ;; *) exec /opt/real/pg_dump "$@" ;; esac
+END
+"#;
+    inside(half);
+    checks.that("half a dump counts as none", || {
+        let outcome = stand.run(&["rollback", "--yes"]).expect(40);
+        outcome.says("read the dump of foxproflow__failed_");
+        inside(r#"mv /opt/real/pg_dump "$(command -v pg_dump)""#);
+        let mended = stand.run(&["rollback", "--yes"]).expect(0);
+        let record = stand.evidence(&mended).json("rollback.json");
+        let failed = record["failed_database"].as_str().unwrap();
+        let dir = stand.repo.join("ops/_backups").join(failed);
+        tool("sha256sum", &["-c", "--quiet", "digest.sha256"], &dir, None);
+        assert_eq!(stand.value(&format!("SELECT count(*) FROM pg_database WHERE datname = '{failed}'")), "1");
+    });
 }
 
 /// `rollback --to` an earlier release: its code, and the database as it left it, from a backup.
