@@ -26,7 +26,7 @@ const DEATHS: [Death; 15] = [
 #[test]
 fn a_release_outlives_the_death_of_server_container_and_client() {
     let mut case = Case::new(None);
-    for death in some(DEATHS.to_vec(), 3) {
+    for death in some(DEATHS.to_vec(), 2) {
         case.one(death);
     }
     case.checks.that("no secret", || case.stand.no_secret_anywhere());
