@@ -18,7 +18,7 @@ pub struct Named {
     pub why: &'static str,
 }
 
-const BACK: &[Play] = &[Play::Undo, Play::Recover];
+const BACK: &[Play] = &[Play::Undo, Play::Recover, Play::From];
 const SOFT: &[Kind] = &[Empty, Garbage, Lie, Half];
 const ALL: &[Kind] = &[Exit1, Killed, Hangs, Empty, Garbage, Lie, Half];
 const UNREAD: &[Kind] = &[Empty, Garbage, Half];
@@ -45,9 +45,16 @@ const COURTESY: &str = "tells the one who waits how far this is; the lock holds 
 const BY_EXIT: &str = "its exit code is the answer, and that is the true one";
 const AGAIN: &str = "asked again until the server answers";
 const WORDS: &str = "it was done and only its words are lost; nobody reads them, the world is looked at";
+const PORTRAIT: &str = "a portrait of the services for the evidence; that it is missing is said";
+const TIDY: &str = "tidies up when all is back: what stays behind is said and changes no verdict";
+const READ_BACK: &str = "the dump is read to its end, which a recording cannot; real_engine cuts one off";
+const LAID_OUT: &str =
+    "whether the previous source lies there already; it is laid out anew where that is not sure";
 const RUNS: &str = "asked again until every service is seen to run, all through the soak";
 const SUMS: &str =
     "the sums of the clone: without them a rollback tells less; the clone is closed in a session of its own";
+const SUMS_AGAIN: &str =
+    "a second look at the clone, which nobody was let into; rollback.json says whether it was taken";
 const PROOF: &str =
     "the proof restores what was written, which a recording cannot; real_engine breaks archives";
 
@@ -115,7 +122,9 @@ pub const NAMED: &[Named] = &[
     // In other commands than a release.
     only(&[Play::Smoke], Before, "git rev-parse --verify HEAD^{commit}", ALL, "the commit for the records; the checks ask what runs"),
     only(&[Play::Smoke], Before, "docker version", &[Lie, Half], VERSION),
-    only(&[Play::Undo, Play::Recover, Play::Backup], Before, "git rev-parse --verify HEAD^{commit}", &[Lie], "another commit, well-formed; for the records"),
+    only(&[Play::From], Before, "psql postgres | SELECT row_to_json(q) FROM ( SELECT datname AS name, oid", ALL, "for the list of the other ways back, which says what is not known"),
+    only(&[Play::From], Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT e.extname", &[Lie], "another version of an extension, well-formed: the copy gets one that is there, or is not made"),
+    only(&[Play::Undo, Play::Recover, Play::From, Play::Backup], Before, "git rev-parse --verify HEAD^{commit}", &[Lie], "another commit, well-formed; for the records"),
     only(BACK, Before, "git rev-parse --abbrev-ref HEAD", ALL, "a label in the records"),
     only(BACK, Before, "docker ps -a", &[Empty], "asked again before each act"),
     only(BACK, Before, "docker inspect --type container", &[Lie], "asked again before each act"),
@@ -124,7 +133,7 @@ pub const NAMED: &[Named] = &[
     only(BACK, Before, "docker exec sh -c for f in /tmp/ffx_", SOFT, "a file of a dead run stays in the container's /tmp; the next restart of it removes it"),
     // While the stand is changed.
     named(Changed, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
-    named(Changed, "docker logs", ALL, "a portrait for the evidence"),
+    named(Changed, "docker logs", ALL, PORTRAIT),
     named(Changed, "psql foxproflow__pre_{{ID}} |", ALL, SUMS),
     named(Changed, "psql postgres | ALTER DATABASE \"foxproflow__pre_{{ID}}\" WITH ALLOW_CONNECTIONS", ALL, SUMS),
     named(Changed, "psql postgres | SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'foxproflow__pre_{{ID}}'", ALL, SUMS),
@@ -142,7 +151,33 @@ pub const NAMED: &[Named] = &[
     named(Changed, "docker compose up -d", UNREAD, WORDS),
     named(Changed, "docker compose stop", UNREAD, WORDS),
     named(Changed, "sh |", SOFT, BY_EXIT),
-    // On the way back, of what PostgreSQL is asked.
+    // On the way back.
+    only(&[Play::Release], Back, "docker ps -a", ALL, PORTRAIT),
+    only(&[Play::Release], Back, "docker inspect --type container", ALL, PORTRAIT),
+    named(Back, "docker stop", UNREAD, WORDS),
+    named(Back, "docker compose up -d", UNREAD, WORDS),
+    named(Back, "docker compose config -q", SOFT, BY_EXIT),
+    named(Back, "git worktree", UNREAD, WORDS),
+    named(Back, "git worktree remove", ALL, TIDY),
+    named(Back, "docker exec pg_dump -U foxproflow -d foxproflow__failed_{{ID}}", SOFT, READ_BACK),
+    named(Back, "docker exec pg_restore -f /dev/null", SOFT, BY_EXIT),
+    named(Back, "docker exec rm -rf /tmp/ffx_", ALL, TIDY),
+    named(Back, "docker image ls", ALL, TIDY),
+    named(Back, "docker image rm", ALL, TIDY),
+    named(Back, "docker exec redis-cli -n 0 < KEYS \"ff:freeze:*\"", ALL, TIDY),
+    named(Back, "docker exec redis-cli -n 0 < DEL", ALL, TIDY),
+    named(Back, "git rev-parse HEAD", ALL, LAID_OUT),
+    named(Back, "git diff --quiet HEAD", ALL, LAID_OUT),
+    named(Back, "psql postgres | SELECT row_to_json(q) FROM ( SELECT 'role '", &[Lie], "for what a rollback says of roles; nothing is done by it"),
+    named(Back, "docker ps -a", &[Empty, Lie], RUNS),
+    named(Back, "docker inspect --type container", &[Lie], RUNS),
+    named(Back, "docker exec redis-cli -n 0 < KEYS", &[Lie], "other keys, well-formed: nothing else tells of what waits"),
+    named(Back, "docker exec redis-cli -n 0 < MULTI", &[Lie], "done, says Redis: nothing else tells of what waits"),
+    named(Back, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
+    named(Back, "docker logs", ALL, PORTRAIT),
+    named(Back, "psql foxproflow__pre_{{ID}} |", ALL, SUMS_AGAIN),
+    named(Back, "psql postgres | ALTER DATABASE \"foxproflow__pre_{{ID}}\" WITH ALLOW_CONNECTIONS", ALL, SUMS_AGAIN),
+    named(Back, "psql postgres | SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'foxproflow__pre_{{ID}}'", ALL, SUMS_AGAIN),
     named(Back, "psql postgres | SET application_name = 'ffxlock", ALL, COURTESY),
     named(Back, "psql postgres | SELECT '{\"rid\"", ALL, COURTESY),
     named(Back, "psql postgres | SELECT row_to_json(q) FROM ( SELECT datname AS name, oid", &[Lie], "another row, well-formed: asked again after the swap, and R1 wants the clone's OID then"),
@@ -155,6 +190,7 @@ pub const NAMED: &[Named] = &[
     named(Back, "psql postgres | SELECT pg_database_size(oid)", ALL, "a size, for how far the dump is"),
     named(Back, "psql foxproflow__failed_{{ID}} | SELECT row_to_json(q) FROM ( SELECT", &[Lie], "another number of rows, well-formed: for what is told of what was set aside; it is dumped whole"),
     named(Back, "psql postgres | ALTER DATABASE \"foxproflow__failed_{{ID}}\" WITH ALLOW_CONNECTIONS true", &[Lie], "opened to be counted and dumped: a session in it shows that it is"),
+    named(Back, "psql postgres | ALTER DATABASE \"foxproflow__failed_{{ID}}\" WITH ALLOW_CONNECTIONS false", &[Lie], "nobody asks the failed database whether it is closed; what it holds is dumped"),
 ];
 
 /// The entry for a cell.

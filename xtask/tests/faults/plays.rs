@@ -3,6 +3,10 @@
 
 use crate::judge::Phase;
 use crate::tape::Call;
+use std::path::Path;
+
+/// Closes the live database.
+const FENCE: &str = r#"ALTER DATABASE "foxproflow" WITH ALLOW_CONNECTIONS false"#;
 
 /// A command that is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +17,8 @@ pub enum Play {
     Undo,
     /// `rollback` of a release that was killed when the new version had been started.
     Recover,
+    /// `rollback --backup`: the database of a backup directory, with the code that runs.
+    From,
     Backup,
     Smoke,
     /// These two only look.
@@ -20,8 +26,19 @@ pub enum Play {
     Doctor,
 }
 
-pub const PLAYS: [Play; 7] =
-    [Play::Release, Play::Undo, Play::Recover, Play::Backup, Play::Smoke, Play::Status, Play::Doctor];
+pub const PLAYS: [Play; 8] = [
+    Play::Release,
+    Play::Undo,
+    Play::Recover,
+    Play::From,
+    Play::Backup,
+    Play::Smoke,
+    Play::Status,
+    Play::Doctor,
+];
+
+/// The backup that [`Play::From`] goes back to.
+pub const BACKUP: &str = "bak_fault";
 
 impl Play {
     pub fn name(self) -> &'static str {
@@ -29,6 +46,7 @@ impl Play {
             Play::Release => "release",
             Play::Undo => "undo",
             Play::Recover => "recover",
+            Play::From => "from",
             Play::Status => "status",
             Play::Doctor => "doctor",
             Play::Backup => "backup",
@@ -39,7 +57,7 @@ impl Play {
     pub fn rid(self) -> &'static str {
         match self {
             Play::Release => "rel_fault_cell",
-            Play::Undo | Play::Recover => "rbk_fault_cell",
+            Play::Undo | Play::Recover | Play::From => "rbk_fault_cell",
             // Of no run: they have no evidence.
             Play::Status | Play::Doctor => "looks_fault_cell",
             Play::Backup => "bak_fault_cell",
@@ -47,10 +65,11 @@ impl Play {
         }
     }
 
-    pub fn args(self, rid: &str) -> Vec<String> {
+    /// The command line, for a checkout in `repo`.
+    pub fn args(self, rid: &str, repo: &Path) -> Vec<String> {
         let words = match self {
             Play::Release => vec!["release", "--yes"],
-            Play::Undo | Play::Recover => vec!["rollback", "--yes"],
+            Play::Undo | Play::Recover | Play::From => vec!["rollback", "--yes"],
             Play::Backup => vec!["backup"],
             Play::Smoke => vec!["smoke"],
             Play::Status => vec!["status"],
@@ -60,7 +79,15 @@ impl Play {
         if !self.looks() {
             args.extend(["--rid".into(), rid.into()]);
         }
+        if self == Play::From {
+            args.extend(["--backup".into(), backup_in(repo)]);
+        }
         args
+    }
+
+    /// Is it a `rollback`?
+    fn is_way_back(self) -> bool {
+        matches!(self, Play::Undo | Play::Recover | Play::From)
     }
 
     /// Does it change nothing, whatever it finds?
@@ -77,11 +104,11 @@ impl Play {
             (Play::Release, Phase::Back) => &[30, 40],
             (_, Phase::After) => &[0, 50],
             // A lock that is lost by it shows at the first act, after the stop.
-            (Play::Undo | Play::Recover, Phase::Before) => &[0, 2, 10, 11, 40],
-            (Play::Undo | Play::Recover, _) => &[0, 40],
+            (play, Phase::Before) if play.is_way_back() => &[0, 2, 10, 11, 40],
+            (play, _) if play.is_way_back() => &[0, 40],
             (Play::Status, _) => &[0, 2, 10, 20],
             (Play::Doctor, _) => &[0, 2, 10],
-            (Play::Backup | Play::Smoke, _) => &[0, 2, 10, 11, 20],
+            _ => &[0, 2, 10, 11, 20],
         }
     }
 
@@ -89,7 +116,7 @@ impl Play {
     pub fn left(self, code: i32, state: &str) -> bool {
         match (self, code) {
             (Play::Release, 0) => state == "the new version runs",
-            (Play::Undo | Play::Recover, 0) => state.ends_with(" runs, on the database as it was then"),
+            (play, 0) if play.is_way_back() => state.ends_with(" runs, on the database as it was then"),
             (Play::Release, 20) => state == "unchanged" || state.starts_with("as before"),
             (Play::Backup | Play::Smoke, 0 | 20) | (_, 2 | 10 | 11) => state == "unchanged",
             (_, 30) => state.starts_with("the previous version runs"),
@@ -113,7 +140,15 @@ impl Play {
                 Phase::After
             }
             Play::Undo | Play::Recover if stops || sums => Phase::Back,
+            Play::From if call.label.contains(FENCE) => Phase::Back,
             _ => phase,
         }
     }
+}
+
+/// The directory of [`BACKUP`] in this checkout.
+fn backup_in(repo: &Path) -> String {
+    let mut all = std::fs::read_dir(repo.join("ops/_backups")).unwrap().map(|e| e.unwrap().path());
+    let made = all.find(|dir| dir.to_string_lossy().ends_with(&format!("_{BACKUP}")));
+    made.unwrap_or_else(|| panic!("{} has no backup of {BACKUP}", repo.display())).display().to_string()
 }

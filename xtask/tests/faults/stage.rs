@@ -2,7 +2,7 @@
 //! checkout as it was then, with the player in place of docker and git.
 #![allow(clippy::disallowed_methods)]
 
-use crate::plays::Play;
+use crate::plays::{BACKUP, Play};
 use crate::support::die::{Die, Moment};
 use crate::support::process::{self, Outcome, tool};
 use crate::support::stand::EVIDENCE;
@@ -51,8 +51,8 @@ fn real(program: &str) -> String {
 impl Stage {
     /// On the real engine: a release that fails before the stand is touched, one that fails while it is
     /// fenced, one that smoke fails and that goes back, one that passes; `smoke` and `backup` of what
-    /// runs then, also a backup that fails; `rollback` of it, and of a release that was killed, each with
-    /// calls that fail once.
+    /// runs then, also a backup that fails; `rollback` of it, of a release that was killed, and to a
+    /// backup, each with calls that fail once.
     pub fn record() -> Stage {
         let kept = std::env::var_os(KEPT).map(PathBuf::from);
         if let Some(bytes) = kept.as_ref().and_then(|dir| std::fs::read(dir.join("stage.json")).ok()) {
@@ -111,7 +111,7 @@ impl Stage {
             tape(play, "looks_fault", 0, &[], 0);
         }
         stage.base(Play::Backup);
-        tape(Play::Backup, "bak_fault", 0, &[], 0);
+        tape(Play::Backup, BACKUP, 0, &[], 0);
         // What is done about a failure: of the dump, of the proof.
         tape(
             Play::Backup,
@@ -134,6 +134,9 @@ impl Stage {
         stage.base(Play::Recover);
         let describe = ("COMMENT ON DATABASE", 1);
         tape(Play::Recover, "rbk_fault_recover", 0, &[describe, DUMP_ASIDE], 0);
+        stage.base(Play::From);
+        tape(Play::From, "rbk_fault_from_restore", 1_000_000, &[("pg_restore -U", 0)], 10);
+        tape(Play::From, "rbk_fault_from", 0, &[rename, DUMP_ASIDE], 0);
         std::fs::write(stage.place.join("stage.json"), serde_json::to_vec(&stage).unwrap()).unwrap();
         stage
     }
@@ -183,7 +186,7 @@ impl Stage {
         *lane.log.lock().unwrap() = (code == 30).then(|| state.join("log.jsonl"));
         let api = format!("http://127.0.0.1:{}", if code == 30 { lane.port } else { self.port });
         let env = [("PATH", path.as_str()), (SETUP, at.as_str()), ("API_BASE", api.as_str())];
-        let args = play.args(rid);
+        let args = play.args(rid, &stand.repo);
         stand.run_with(&env, &args.iter().map(String::as_str).collect::<Vec<_>>()).expect(code);
         note(format!("recorded {rid}: {} calls", calls(&state).len()));
     }
@@ -234,7 +237,7 @@ impl Stage {
         let at = self.write(&setup, &state);
         *lane.log.lock().unwrap() = bad.then(|| state.join("log.jsonl"));
         let mut command = process::program(&self.place.join("xtask").display().to_string(), &["--repo"]);
-        command.arg(&repo).args(play.args(play.rid())).current_dir("/");
+        command.arg(&repo).args(play.args(play.rid(), &repo)).current_dir("/");
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             if name.starts_with("FF_") || name.starts_with("COMPOSE_") || name == "API_BASE" {
@@ -245,7 +248,7 @@ impl Stage {
         let before = if play.looks() { content(&repo) } else { BTreeMap::new() };
         let start = Instant::now();
         let mut outcome =
-            process::start(command, &format!("xtask {}", play.name()), None, Duration::from_secs(120)).wait();
+            process::start(command, &format!("xtask {}", play.name()), None, Duration::from_secs(150)).wait();
         let run = repo.join(EVIDENCE).join(play.rid());
         outcome.dir = run.exists().then_some(run);
         let took = start.elapsed();
