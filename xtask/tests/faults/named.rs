@@ -156,6 +156,7 @@ pub const NAMED: &[Named] = &[
     only(&[Play::Release], Back, "docker inspect --type container", ALL, PORTRAIT),
     named(Back, "docker stop", UNREAD, WORDS),
     named(Back, "docker compose up -d", UNREAD, WORDS),
+    only(&[Play::From], Back, "docker compose up -d", &[Lie], "the recording looks at the same containers before the stop and after the start alone: it tells of them as of before"),
     named(Back, "docker compose config -q", SOFT, BY_EXIT),
     named(Back, "git worktree", UNREAD, WORDS),
     named(Back, "git worktree remove", ALL, TIDY),
