@@ -34,6 +34,22 @@ except BaseException as error:  # an import error in the application is an answe
     sys.exit(0)
 
 
+def load():
+    """Imports here, in one thread, what the questions need: two threads that import parts of one package
+    at once can end with _DeadlockError. A failure is told by the question that meets it again."""
+    try:
+        import celery.backends.base
+        import celery.result  # noqa: F401
+
+        app.finalize()
+        "localhost".encode("idna")
+        with app.connection_for_write() as connection:
+            loaded = (connection.transport, app.control.inspect, app.backend, app.amqp.send_task_message)
+        del loaded
+    except BaseException:
+        pass
+
+
 def until(question):
     """Asks until there is an answer: a worker that just started does not hear its first questions."""
     pause = 0.3
@@ -114,6 +130,7 @@ def guarded(name, check):
 
 
 known = {"ping": ping, "tasks": tasks, "round_trip": round_trip, "active": active}
+load()
 threads = [threading.Thread(target=guarded(name, known[name]), daemon=True) for name in asked["checks"]]
 for thread in threads:
     thread.start()

@@ -13,6 +13,14 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 
+const PROBE: &str = include_str!("../../../src/stand/probe.py");
+/// Says which modules are brought in by another thread than the main one.
+const WATCH: &str = "import sys, threading
+def heard(event, args):
+    if event == 'import' and threading.current_thread() is not threading.main_thread():
+        sys.stdout.write('late %s\\n' % args[0])
+sys.addaudithook(heard)
+";
 const KEY: &str = "kZ8rQ2vW5nB9xL3tY7mC4pD6";
 
 #[test]
@@ -31,6 +39,12 @@ fn smoke_backup_and_evidence_say_what_is_so() {
     let release = stand.evidence(&released);
 
     checks.that("smoke, good", || good_smoke(&stand, &kept));
+    checks.that("the worker's probe imports nothing in two threads", || {
+        for (probe, late) in [(PROBE, false), (&PROBE.replacen("\nload()\n", "\n", 1), true)] {
+            let found = imported_in_threads(&stand, probe);
+            assert_eq!(found.is_empty(), !late, "imported beside the main thread: {found:?}");
+        }
+    });
     let bad = bad_smoke(&stand, &mut checks);
     let backup = backup(&stand, &kept, &mut checks);
     checks.that("list and show", || list_and_show(&stand, &[&release, &bad, &backup]));
@@ -131,6 +145,24 @@ fn good_smoke(stand: &Stand, kept: &Kept) {
     before.checkout_untouched(stand, &evidence.at);
     before.last_good_untouched(stand, &evidence.at);
     stand.nothing_left_over(kept, &outcome);
+}
+
+/// Python's modules that the probe's questions bring in, each in its thread. Two threads that import
+/// parts of one package at once may end with `_DeadlockError`.
+fn imported_in_threads(stand: &Stand, probe: &str) -> Vec<String> {
+    let worker = stand.container("worker");
+    let host = tool("docker", &["inspect", "-f", "{{.Config.Hostname}}", &worker], Path::new("/"), None);
+    let checks = ["ping", "tasks", "round_trip", "active"];
+    let asked = json!({"app": "src.worker.celery_app", "node": format!("celery@{}", host.trim()),
+        "checks": checks, "tasks": [], "timeout": 20});
+    let program = format!("{WATCH}FF_PROBE = {}\n{probe}", Value::from(asked.to_string()));
+    let run = ["exec", "-i", &worker, "python3", "-c", "import sys\nexec(sys.stdin.read())"];
+    let said = tool("docker", &run, Path::new("/"), Some(program.as_bytes()));
+    for check in checks {
+        let good = |line: &&str| line.contains(&format!("\"{check}\", \"ok\": true"));
+        assert!(said.lines().any(|l| good(&l)), "{check} is not good:\n{said}");
+    }
+    said.lines().filter_map(|line| line.strip_prefix("late ")).map(String::from).collect()
 }
 
 /// A worker that does not run, and orders that are asked without the key.
