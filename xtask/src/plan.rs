@@ -63,7 +63,7 @@ impl Waivers {
 }
 
 /// A file that the release applies or verifies with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SqlSource {
     pub path: String,
     pub sha256: String,
@@ -77,7 +77,7 @@ pub struct Planned {
     pub skipped: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     pub schema: u32,
     pub canon: String,
@@ -114,7 +114,7 @@ pub struct Plan {
 }
 
 /// What differs from run to run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Run {
     pub rid: String,
     pub time: String,

@@ -4,12 +4,12 @@
 use super::Stand;
 use super::model::{Bind, option};
 use crate::error::{Context, Lane, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Container {
     pub id: String,
     pub service: String,
@@ -37,7 +37,7 @@ pub struct Container {
 }
 
 /// A TCP port of a container and where the host publishes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Port {
     pub inside: u16,
     /// The host's address, as docker has it.
