@@ -79,10 +79,18 @@ pub struct Answer {
 
 pub struct Tape {
     pub setup: Setup,
-    port: Regex,
-    id: Regex,
-    /// The random tail of an archive's name in the container.
-    archive: Regex,
+    port: String,
+    /// The tail of a run's short id.
+    tail: String,
+}
+
+/// Replaces what `expression` finds in texts that have `word`. A player answers one call and ends:
+/// without optimisation, building an expression takes longer than all else that it does.
+fn replaced(text: String, word: &str, expression: &str, with: &str) -> String {
+    if !text.contains(word) {
+        return text;
+    }
+    Regex::new(expression).unwrap().replace_all(&text, with).into_owned()
 }
 
 /// What a player does about a call.
@@ -95,23 +103,25 @@ pub enum Turn {
 impl Tape {
     pub fn open(at: &Path) -> Tape {
         let setup: Setup = serde_json::from_slice(&std::fs::read(at).unwrap()).unwrap();
-        let tail = &sha256(setup.rid.as_bytes())[..4];
-        Tape {
-            port: Regex::new(&format!("(^|[^0-9A-Za-z]){}($|[^0-9A-Za-z])", setup.port)).unwrap(),
-            id: Regex::new(&format!("[0-9]{{8}}t[0-9]{{6}}_{tail}")).unwrap(),
-            archive: Regex::new(r"\{\{ID\}\}_[0-9a-f]{6}\b").unwrap(),
-            setup,
-        }
+        let tail = sha256(setup.rid.as_bytes())[..4].to_string();
+        Tape { port: setup.port.to_string(), tail, setup }
     }
 
     /// Run-specific words as marks.
     fn fold(&self, text: &str) -> String {
         let mut text = text.replace(&self.setup.dir, "{{DIR}}").replace(&self.setup.rid, "{{RID}}");
+        let port = format!("(^|[^0-9A-Za-z]){}($|[^0-9A-Za-z])", self.port);
         for _ in 0..2 {
-            text = self.port.replace_all(&text, "${1}{{PORT}}${2}").into_owned();
+            text = replaced(text, &self.port, &port, "${1}{{PORT}}${2}");
         }
-        let text = self.id.replace_all(&text, "{{ID}}").into_owned();
-        self.archive.replace_all(&text, "{{ID}}_N").into_owned()
+        let text = replaced(text, &self.tail, &self.id(), "{{ID}}");
+        // The random tail of an archive's name in the container.
+        replaced(text, "{{ID}}_", r"\{\{ID\}\}_[0-9a-f]{6}\b", "{{ID}}_N")
+    }
+
+    /// A short id of this run.
+    fn id(&self) -> String {
+        format!("[0-9]{{8}}t[0-9]{{6}}_{}", self.tail)
     }
 
     fn unfold(&self, text: &str, id: &str) -> String {
@@ -123,11 +133,11 @@ impl Tape {
 
     /// The key of a call, and its label: what is asked, with run-specific words as marks.
     pub fn key(&self, question: &str) -> (String, String) {
-        let timeouts = Regex::new(r#"\\*"timeout\\*":[0-9.]+"#).unwrap();
+        let label = self.fold(question);
+        let label =
+            replaced(label, "timeout", r#"\\*"timeout\\*":[0-9.]+"#, "\"timeout\":N").replace('\n', " ");
         // Who holds the lock, as its session tells it.
-        let holder = Regex::new(r#""pid":[0-9]+,"since":"[^"]*""#).unwrap();
-        let label = timeouts.replace_all(&self.fold(question), "\"timeout\":N").replace('\n', " ");
-        let label = holder.replace_all(&label, "\"pid\":N,\"since\":T").into_owned();
+        let label = replaced(label, "\"since\":", r#""pid":[0-9]+,"since":"[^"]*""#, "\"pid\":N,\"since\":T");
         (sha256(label.as_bytes())[..16].to_string(), label)
     }
 
@@ -151,7 +161,8 @@ impl Tape {
     /// Learns the run's short id from what is asked.
     fn learn(&self, state: &mut State, raw: &str) {
         if state.id.is_empty()
-            && let Some(found) = self.id.find(raw)
+            && raw.contains(&self.tail)
+            && let Some(found) = Regex::new(&self.id()).unwrap().find(raw)
         {
             state.id = found.as_str().into();
         }
