@@ -199,13 +199,9 @@ pub fn dump(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str) -> Result
     Ok(relative)
 }
 
-/// Reads the dump to its end: a database that is dumped goes with a later release. That its client
-/// ended well does not say that all of it came through.
+/// Reads the dump to its end: a database that is dumped goes with a later release.
 fn read_back(ctx: &Ctx<'_>, step: &str, failed: &str, path: &Path) -> Result<()> {
-    let pg = ctx.pg(step)?;
-    let file = std::fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
-    let call = pg.read_through(&ctx.app("read-failed"), LIMIT);
-    let read = pg.stand.exec.run_with(&call, Some(Box::new(file)), &mut |_| Ok(()))?;
+    let read = ctx.pg(step)?.read_back(path, &ctx.app("read-failed"), LIMIT)?;
     read.success(&format!("read the dump of {failed} back"), Lane::A).map(drop)
 }
 

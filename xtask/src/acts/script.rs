@@ -138,9 +138,7 @@ fn result(pg: &Pg, given: &Given<'_>, before: &[String], finished: &Finished) ->
     only_owner(&dir)?;
     let stored = stored::read(&dir).map_err(|e| broken(crate::error::fault_of(&e).to_string()))?;
     of_this_stand(pg, &stored).map_err(&broken)?;
-    let archive = std::fs::File::open(stored.archive()).context("open the script's dump")?;
-    let call = pg.read_through(given.app, given.call.limit);
-    let read = pg.stand.exec.run_with(&call, Some(Box::new(archive)), &mut |_| Ok(()))?;
+    let read = pg.read_back(&stored.archive(), given.app, given.call.limit)?;
     if !read.ok() {
         let why = read.fault("", Lane::A).why.unwrap_or_default();
         return Err(broken(format!("{} cannot be read to its end: {why}", stored.dump.name)).into());

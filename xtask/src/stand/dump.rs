@@ -1,7 +1,9 @@
 //! pg_dump and pg_restore as data, and the table of contents of an archive.
 
 use super::postgres::Pg;
-use crate::exec::Invocation;
+use crate::error::{Context, Result};
+use crate::exec::{Finished, Invocation};
+use std::path::Path;
 use std::time::Duration;
 
 impl Pg {
@@ -65,10 +67,13 @@ impl Pg {
         self.inside(app, &env, &self.argv("pg_restore", database, &rest)).timeout(limit)
     }
 
-    /// Reads an archive from standard input to its end and restores nothing.
-    pub fn read_through(&self, app: &str, limit: Duration) -> Invocation {
+    /// Reads an archive on this machine to its end and restores nothing. That the client of a dump ended
+    /// well does not say that all of it came through.
+    pub fn read_back(&self, archive: &Path, app: &str, limit: Duration) -> Result<Finished> {
+        let file = std::fs::File::open(archive).with_context(|| format!("open {}", archive.display()))?;
         let argv = ["pg_restore", "-f", "/dev/null"].map(String::from);
-        self.inside(app, &[], &argv).timeout(limit)
+        let call = self.inside(app, &[], &argv).timeout(limit);
+        self.stand.exec.run_with(&call, Some(Box::new(file)), &mut |_| Ok(()))
     }
 
     /// The archive's table of contents.

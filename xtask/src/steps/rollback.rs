@@ -123,12 +123,7 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     freeze::forget_copies(ctx, "rollback", |id| id == target.id)?;
     if code::checkout_moved_on(ctx, "rollback", target)? {
         // The same containers would come back with the code that lies in the checkout now.
-        code::lay_out(ctx, "rollback", target)?;
-        let (files, valid) = code::write_override(ctx, "rollback", target)?;
-        if !valid {
-            record.problems.push("compose does not take the rollback override".into());
-        }
-        code::redeploy(ctx, "rollback", target, &files)?;
+        previous_code(ctx, target, record)?;
         record.services = code::compare(ctx, "rollback", target)?.0;
     } else {
         code::start_again(ctx, "rollback", target)?;
@@ -176,12 +171,7 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
     }
     record.db_ms = clock::ms_since(db_start);
     record.broker = freeze::thaw(ctx, "rollback", &target.id)?;
-    code::lay_out(ctx, "rollback", target)?;
-    let (files, valid) = code::write_override(ctx, "rollback", target)?;
-    if !valid {
-        record.problems.push("compose does not take the rollback override".into());
-    }
-    code::redeploy(ctx, "rollback", target, &files)?;
+    let files = previous_code(ctx, target, record)?;
     code::names_back(ctx, "rollback", target)?;
     record.removed = code::remove_failed_only(ctx, "rollback", target, &files.model)?;
     prove::run(ctx, given, record)?;
@@ -195,6 +185,17 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
     record.services = services;
     record.problems.extend(problems);
     Ok(())
+}
+
+/// Starts the previous version from its own source; what it was started with.
+fn previous_code(ctx: &Ctx<'_>, target: &Target, record: &mut Rollback) -> Result<code::Files> {
+    code::lay_out(ctx, "rollback", target)?;
+    let (files, valid) = code::write_override(ctx, "rollback", target)?;
+    if !valid {
+        record.problems.push("compose does not take the rollback override".into());
+    }
+    code::redeploy(ctx, "rollback", target, &files)?;
+    Ok(files)
 }
 
 /// Sums the clone again while the failed version stops; none where there is nothing to compare with,
