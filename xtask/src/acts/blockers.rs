@@ -11,6 +11,7 @@ use crate::stand::psql::{Psql, literal};
 use serde::Deserialize;
 
 const PRIVILEGES: &str = "privileges";
+const VERSION: &str = "version";
 
 #[derive(Debug, Deserialize)]
 struct Catalog {
@@ -67,9 +68,9 @@ pub fn find(pg: &Pg, config: &Config, mounted: bool, admin: &mut Psql) -> Result
 ///
 /// # Errors
 /// When PostgreSQL cannot be asked.
-pub fn privileges(admin: &mut Psql, database: &str) -> Result<Option<Blocker>> {
+pub fn for_a_backup(admin: &mut Psql, database: &str) -> Result<Option<Blocker>> {
     let found = in_catalog(&catalog(admin, database)?, database);
-    Ok(found.into_iter().find(|b| b.id == PRIVILEGES))
+    Ok(found.into_iter().find(|b| b.id == PRIVILEGES || b.id == VERSION))
 }
 
 fn catalog(admin: &mut Psql, database: &str) -> Result<Catalog> {
@@ -130,7 +131,7 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
         );
     }
     if c.version < 130_000 {
-        add("version", format!("PostgreSQL {} is older than 13", c.version / 10_000), "upgrade the server");
+        add(VERSION, format!("PostgreSQL {} is older than 13", c.version / 10_000), "upgrade the server");
     }
     found
 }

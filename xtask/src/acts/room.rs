@@ -3,6 +3,7 @@
 use super::{Ctx, aside};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::fsx;
+use crate::lkg::Store;
 use crate::stand::postgres::{self, Pg};
 use crate::stand::psql::{Psql, literal};
 use serde_json::json;
@@ -52,17 +53,22 @@ pub fn needed(admin: &mut Psql, database: &str) -> Result<u64> {
     admin.number(&sql).context("ask for the room that a copy needs")
 }
 
-/// Where too little is free, drops what earlier releases left: undo clones, and failed databases whose
+/// Where too little is free, drops what earlier releases left: undo clones of those that passed, and failed databases whose
 /// dump is as it was. One by one, until there is enough; else it is an error: a disk that fills up
 /// would stop the live database, too.
 pub fn make(ctx: &Ctx<'_>, step: &str, admin: &mut Psql) -> Result<()> {
     let pg = ctx.pg(step)?;
     let need = needed(admin, &pg.database)?;
+    let store = Store::of(&ctx.config.repo);
     for (purpose, row) in postgres::own_databases(admin, &pg.database)? {
         if free_of(&pg)? >= need {
             break;
         }
         let of_ours = row.name.ends_with(ctx.id);
+        // The way back of a run that failed and is not undone: nothing else has what it holds.
+        if purpose == "pre" && of_unsettled(&store, &row.name)? {
+            continue;
+        }
         if of_ours || !(purpose == "pre" || purpose == "failed" && aside::dumped(ctx, &row.name)) {
             continue;
         }
@@ -74,6 +80,14 @@ pub fn make(ctx: &Ctx<'_>, step: &str, admin: &mut Psql) -> Result<()> {
         ctx.events.warn(step, format!("the database's disk is short: {} was dropped", row.name));
     }
     enough(ctx, step, admin)
+}
+
+/// Is it the clone of a release that has not passed?
+fn of_unsettled(store: &Store, clone: &str) -> Result<bool> {
+    let last = store.last()?.map(|l| l.rid);
+    let targets = store.releases().into_iter().filter_map(|rid| store.target(&rid));
+    let mut mine = targets.filter(|target| target.clone == clone);
+    Ok(mine.any(|t| Some(&t.rid) != last.as_ref() && store.release(&t.rid).is_none()))
 }
 
 /// Is there room for a copy beside the database?
@@ -110,4 +124,39 @@ pub const MORE_ROOM: &str =
 /// How much is missing, in words.
 pub fn too_little(what: &str, free: u64, need: u64) -> String {
     format!("{} free for {what}, {} needed", fsx::human_bytes(free), fsx::human_bytes(need))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lkg::{LastKnownGood, Target};
+
+    #[test]
+    fn the_clone_of_a_release_that_has_not_passed_makes_no_room() {
+        let repo = tempfile::tempdir().unwrap();
+        let store = Store::of(repo.path());
+        for rid in ["rel_passed", "rel_failed", "rel_last"] {
+            let target = serde_json::json!({ "rid": rid, "id": rid, "database": "d", "clone": format!("d__pre_{rid}"),
+                "kind": "release", "commit": "c", "tree": null, "mounts": [], "images": [], "running": [], "binds": [],
+                "previous": null });
+            let target: Target = serde_json::from_value(target).unwrap();
+            std::fs::create_dir_all(store.of_release(rid).unwrap()).unwrap();
+            store.set_target(&target).unwrap();
+        }
+        let good = |rid: &str| -> LastKnownGood {
+            let good = serde_json::json!({ "rid": rid, "time": "", "head": "", "commit": "", "branch": "", "dirty": false,
+                "images": [], "digest_sha256": "", "backup": null, "undo": null });
+            serde_json::from_value(good).unwrap()
+        };
+        store.set_release(&good("rel_passed")).unwrap();
+        store.set_last(&good("rel_last")).unwrap();
+        for (rid, unsettled) in [
+            ("rel_passed", false),
+            ("rel_failed", true),
+            ("rel_last", false),
+            ("rel_of_another_checkout", false),
+        ] {
+            assert_eq!(of_unsettled(&store, &format!("d__pre_{rid}")).unwrap(), unsettled, "{rid}");
+        }
+    }
 }

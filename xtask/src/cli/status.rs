@@ -11,7 +11,7 @@ use crate::lkg::Store;
 use crate::pipeline::open_runs::{self, OpenRun};
 use crate::pipeline::{lock, offer, single, standing};
 use crate::report::Screen;
-use crate::stand::postgres;
+use crate::stand::postgres::{self, Pg};
 use serde_json::{Value, json};
 
 pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
@@ -27,6 +27,10 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         });
         let pg = facts.pg(start.stand, start.config).ok();
         let held = lock::holder(&facts.engine_id, &start.config.stand.project, pg.as_ref());
+        let held = held.unwrap_or_else(|error| {
+            unknown.push(format!("whether somebody is at work on another machine: {error:#}"));
+            None
+        });
         let open = open_runs::find(repo)?;
         let elsewhere =
             pg.as_ref().map_or(Ok(None), |pg| elsewhere::find(pg, repo)).unwrap_or_else(|error| {
@@ -46,21 +50,11 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                         "source": source, "runs_previous_source": previous.is_some(), "not_in_last_good": stranger, "restarts": c.restarts })
             })
             .collect();
-        let databases: Vec<Value> = match facts.pg(start.stand, start.config) {
-            Ok(pg) => {
-                let mut admin = pg.session("postgres", "ffx-status")?;
-                let mut all = Vec::new();
-                for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
-                    let bytes = postgres::size(&mut admin, &row.name)?;
-                    all.push(json!({ "name": row.name, "purpose": purpose, "bytes": bytes }));
-                }
-                all
-            }
-            Err(error) => {
-                unknown.push(format!("the databases: {error:#}"));
-                Vec::new()
-            }
-        };
+        let databases = facts.pg(start.stand, start.config).and_then(|pg| databases(&pg));
+        let databases = databases.unwrap_or_else(|error| {
+            unknown.push(format!("the databases: {error:#}"));
+            Vec::new()
+        });
         // Where `rollback` would go now; none is no failure.
         let way_back = match offer::offer(start, &facts, &offer::Wanted::default()) {
             Ok(offer) => Some(offer.words),
@@ -91,6 +85,17 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         screen.data(&if global.json { serde_json::to_string_pretty(&data)? + "\n" } else { words(&data) });
         Ok(Exit::Pass)
     })
+}
+
+/// The databases that releases have made beside the live one.
+fn databases(pg: &Pg) -> Result<Vec<Value>> {
+    let mut admin = pg.session("postgres", "ffx-status")?;
+    let mut all = Vec::new();
+    for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
+        let bytes = postgres::size(&mut admin, &row.name)?;
+        all.push(json!({ "name": row.name, "purpose": purpose, "bytes": bytes }));
+    }
+    Ok(all)
 }
 
 /// Runs that have not ended, of this checkout and of another one.

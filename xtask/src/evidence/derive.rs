@@ -223,8 +223,11 @@ fn next(judged: &Judgement, dir: &Path, back: Option<&Rollback>, failure: Option
         }
         Exit::NeedsPerson => {
             next.push("look: cargo xtask status".into());
-            let again = if back.is_some() { "try to go back again" } else { "go back" };
-            next.push(format!("{again}: cargo xtask rollback"));
+            // After one that is verified, `rollback` would go one release further back.
+            if !back.is_some_and(|b| b.verified) {
+                let again = if back.is_some() { "try to go back again" } else { "go back" };
+                next.push(format!("{again}: cargo xtask rollback"));
+            }
         }
         _ => {}
     }

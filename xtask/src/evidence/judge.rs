@@ -120,7 +120,15 @@ pub fn judge(dir: &Path) -> Result<Judgement> {
         .as_ref()
         .map(|f| join(&f.what, f.why.as_deref()))
         .or_else(|| first_open(&gates, &charge.waivers));
-    let (exit, state_left) = outcome(&charge, failure.as_ref(), rollback.as_ref(), &journal);
+    let (exit, state_left) = match outcome(&charge, failure.as_ref(), rollback.as_ref(), &journal) {
+        // A stand that is as it should be, and evidence that does not tell all of it or tells too much.
+        (Exit::FailRolledBack | Exit::FailUnchanged, state)
+            if gates.iter().any(|g| ["E1", "E4"].contains(&g.id.as_str()) && !g.ok) =>
+        {
+            (Exit::Evidence, format!("{state}; the evidence is not complete"))
+        }
+        other => other,
+    };
     let verdict = if exit == Exit::Refused { Verdict::Refused } else { Verdict::Fail };
     Ok(Judgement { verdict, exit, state_left, reason, gates })
 }
@@ -192,17 +200,13 @@ fn judge_rollback(
     let all_ok = gates.iter().all(|g| g.ok);
     let reason = failure.as_ref().map(|f| join(&f.what, f.why.as_deref()));
     let (verdict, exit, state_left) = match (&rollback, touched) {
-        (Some(back), _) if back.verified && all_ok && failure.is_none() => (
-            Verdict::Pass,
-            Exit::Pass,
-            match (&back.to, &back.code) {
-                (Some(to), _) => format!("{to} runs, on the database as it was then"),
-                (None, Some(code)) if code.kind == "stopped" => {
-                    "nothing runs, the database is as it was: as before the first release".into()
-                }
-                _ => "the version of before runs, on the database as it was then".into(),
-            },
-        ),
+        (Some(back), _) if back.verified && all_ok && failure.is_none() => {
+            (Verdict::Pass, Exit::Pass, gone_back(back))
+        }
+        // The stand is back and nothing is to be done to it: only the evidence is not whole.
+        (Some(back), _) if back.verified && failure.is_none() && only_evidence(&gates) => {
+            (Verdict::Fail, Exit::Evidence, format!("{}; the evidence is not complete", gone_back(back)))
+        }
         (None, false) => {
             let by = failure.as_ref().and_then(|f| f.stopped_by.as_deref());
             let exit = match by {
@@ -229,9 +233,48 @@ fn judge_rollback(
     Judgement { verdict, exit, state_left, reason, gates }
 }
 
+/// What runs after a rollback that is verified.
+fn gone_back(back: &Rollback) -> String {
+    match (&back.to, &back.code) {
+        (Some(to), _) => format!("{to} runs, on the database as it was then"),
+        (None, Some(code)) if code.kind == "stopped" => {
+            "nothing runs, the database is as it was: as before the first release".into()
+        }
+        _ => "the version of before runs, on the database as it was then".into(),
+    }
+}
+
+/// Do all gates hold but some of the evidence?
+fn only_evidence(gates: &[Gate]) -> bool {
+    gates.iter().all(|g| g.ok || g.id.starts_with('E'))
+}
+
 fn join(what: &str, why: Option<&str>) -> String {
     match why {
         Some(why) => format!("{what}: {}", why.trim()),
         None => what.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollback_that_is_verified_needs_nobody_where_only_evidence_is_missing() {
+        let gate = |id: &str, ok: bool| Gate { id: id.into(), ok, detail: String::new() };
+        let back = |verified| Some(Rollback { verified, ..Rollback::default() });
+        for (verified, open, exit) in [
+            (true, None, Exit::Pass),
+            (true, Some("E1"), Exit::Evidence),
+            (true, Some("R2"), Exit::NeedsPerson),
+            (false, Some("E1"), Exit::NeedsPerson),
+            (false, None, Exit::NeedsPerson),
+        ] {
+            let gates = ["R1", "R2", "E1", "E4"].iter().map(|id| gate(id, open != Some(*id))).collect();
+            let judged = judge_rollback(gates, None, back(verified), true);
+            assert_eq!(judged.exit, exit, "verified {verified}, open {open:?}: {judged:?}");
+            assert_eq!(judged.state_left.starts_with("needs a person"), exit == Exit::NeedsPerson);
+        }
     }
 }

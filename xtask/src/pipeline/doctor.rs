@@ -197,16 +197,21 @@ fn database(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
 
 fn runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
     let repo = &start.config.repo;
-    if let Some(holder) = lock::holder(
-        &facts.engine_id,
-        &start.config.stand.project,
-        facts.pg(start.stand, start.config).ok().as_ref(),
-    ) {
-        let words =
-            format!("{} {} at step {} since {}", holder.command, holder.rid, holder.step, holder.since);
-        return found.bad("at work", format!("{words}, by {}", holder.who), "wait until it is done");
+    let pg = facts.pg(start.stand, start.config).ok();
+    match lock::holder(&facts.engine_id, &start.config.stand.project, pg.as_ref()) {
+        Ok(Some(holder)) => {
+            let words =
+                format!("{} {} at step {} since {}", holder.command, holder.rid, holder.step, holder.since);
+            return found.bad("at work", format!("{words}, by {}", holder.who), "wait until it is done");
+        }
+        Ok(None) => {}
+        Err(error) => found.fault("at work", &error),
     }
-    for run in open_runs::find(repo).unwrap_or_default() {
+    let open = open_runs::find(repo).unwrap_or_else(|error| {
+        found.fault("open", &error);
+        Vec::new()
+    });
+    for run in open {
         let words = format!("{} {} {}", run.command, run.rid, run.words());
         match run.why {
             Why::Interrupted => found.bad("open", words, "cargo xtask rollback"),

@@ -32,13 +32,19 @@ pub fn finish(
 /// than what could not be written of it, and it is told from what is known here: the records may be
 /// the ones that are missing.
 fn unsaved(run: &RunDir, failure: Option<&Failure>, error: &anyhow::Error) -> (Exit, Fault) {
-    let lines = read_journal(&run.path.join("events.jsonl")).unwrap_or_default();
-    // Of a rollback the journal does not tell; what it was about had changed something.
-    let changed = reached(&lines) != Reached::Unchanged || begun(&lines).command == "rollback";
+    let lines = read_journal(&run.path.join("events.jsonl"));
+    // Of a rollback the journal does not tell; what it was about had changed something. A journal that
+    // cannot be read tells nothing at all.
+    let changed = lines
+        .as_ref()
+        .map_or(true, |lines| reached(lines) != Reached::Unchanged || begun(lines).command == "rollback");
     let back: Option<Rollback> = run.read("rollback.json");
     let (exit, state) = match (failure, back) {
         (_, Some(back)) if !back.verified => (Exit::NeedsPerson, "the way back is not verified"),
         (_, Some(_)) => (Exit::Evidence, "the previous version runs"),
+        (_, None) if lines.is_err() => {
+            (Exit::NeedsPerson, "not known, because the run's own journal cannot be read")
+        }
         (Some(_), None) if changed => (Exit::NeedsPerson, "the way back was not finished"),
         (None, None) if changed => (
             Exit::Evidence,
@@ -142,4 +148,25 @@ fn put(start: &Start<'_>, run: &RunDir, summary: &Summary) -> Result<String> {
         fsx::write_atomic(&run.path.join(&name), text.as_bytes())?;
     }
     evidence::write_digest(&run.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::Redactor;
+
+    #[test]
+    fn a_run_whose_journal_is_gone_does_not_say_that_nothing_was_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path(), "rel_gone", &Redactor::new()).unwrap();
+        let failure = Failure { step: "migrate".into(), what: "it failed".into(), ..Failure::default() };
+        let error = crate::error::anyhow!("no such file");
+        let (exit, fault) = unsaved(&run, Some(&failure), &error);
+        assert_eq!(exit, Exit::Evidence, "{fault}");
+        assert!(fault.to_string().contains("the stand is as it was"), "{fault}");
+        std::fs::remove_dir_all(&run.path).unwrap();
+        let (exit, fault) = unsaved(&run, Some(&failure), &error);
+        assert_eq!(exit, Exit::NeedsPerson, "{fault}");
+        assert!(fault.to_string().contains("not known"), "{fault}");
+    }
 }

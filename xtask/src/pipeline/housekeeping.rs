@@ -45,8 +45,9 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
     )
 }
 
-/// After a failure: nothing of this run stays but the failed database, if there is one.
-pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
+/// After a failure: nothing of this run stays but the failed database, if there is one. `alone`: nobody
+/// else is at work on the stand, so that what no run needs any more can be told from what one is making.
+pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool, alone: bool) -> Result<()> {
     remove_half_backups(ctx, &ctx.run.rid)?;
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
@@ -66,10 +67,14 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool) -> Result<()> {
             clones.push(row.name);
         }
     }
-    let trees = if clone_stays { Vec::new() } else { code::remove_unused_trees(ctx, "housekeeping", &[])? };
+    let trees = match clone_stays || !alone {
+        true => Vec::new(),
+        false => code::remove_unused_trees(ctx, "housekeeping", &[])?,
+    };
     if !clone_stays {
-        // Tags and frozen queues live and die with their clone, also one that had to make room.
-        let lonely = |id: &str| !clones.iter().any(|clone| clone.ends_with(id));
+        // Tags and frozen queues live and die with their clone, also one that had to make room. A clone
+        // that is being made is not there yet.
+        let lonely = |id: &str| id == ctx.id || alone && !clones.iter().any(|clone| clone.ends_with(id));
         drop_tags(ctx, lonely)?;
         freeze::forget_copies(ctx, "housekeeping", lonely)?;
     }

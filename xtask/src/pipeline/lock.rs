@@ -109,6 +109,12 @@ impl Lock {
         }
     }
 
+    /// Are both halves held, so that nobody else is at work on the stand? Who was refused, or has lost
+    /// the lock to another one, touches nothing but what is its own.
+    pub fn is_alone(&mut self) -> bool {
+        self.database.is_some() && self.check_database().is_ok()
+    }
+
     /// Makes sure that the database half is held still. Its session ends with the server or with docker's
     /// client: both are waited for, and it is taken again unless somebody else was quicker.
     pub fn hold(&mut self, ctx: &Ctx<'_>) -> Result<()> {
@@ -168,8 +174,14 @@ impl Lock {
 
 /// Who holds the lock of a stand now, if anybody does: on this machine, or on another one, as far as
 /// the stand's database answers.
-pub fn holder(engine_id: &str, project: &str, pg: Option<&Pg>) -> Option<Holder> {
-    here(engine_id, project).or_else(|| there(pg))
+///
+/// # Errors
+/// Where the database does not say whether somebody on another machine holds it.
+pub fn holder(engine_id: &str, project: &str, pg: Option<&Pg>) -> Result<Option<Holder>> {
+    match (here(engine_id, project), pg) {
+        (None, Some(pg)) => there(pg),
+        (here, _) => Ok(here),
+    }
 }
 
 fn here(engine_id: &str, project: &str) -> Option<Holder> {
@@ -180,8 +192,8 @@ fn here(engine_id: &str, project: &str) -> Option<Holder> {
     }
 }
 
-fn there(pg: Option<&Pg>) -> Option<Holder> {
-    holder_in(&mut pg?.session("postgres", "ffx-lock").ok()?).ok().flatten()
+fn there(pg: &Pg) -> Result<Option<Holder>> {
+    holder_in(&mut pg.session("postgres", "ffx-lock")?)
 }
 
 /// Refuses when somebody holds the lock of a stand now (exit 11): who is at work elsewhere looks like
@@ -190,7 +202,8 @@ pub fn refuse_if_held(engine_id: &str, project: &str, pg: Option<&Pg>) -> Result
     if let Some(holder) = here(engine_id, project) {
         return Err(refused(&holder, &file_of(engine_id, project).display().to_string()).into());
     }
-    match there(pg) {
+    // Asked to refuse early and in better words: the lock is taken later, or not.
+    match pg.and_then(|pg| there(pg).ok().flatten()) {
         Some(holder) => Err(refused_from_afar(&holder).into()),
         None => Ok(()),
     }
@@ -324,9 +337,9 @@ mod tests {
         assert_eq!(fault.exit, Some(Exit::Locked));
         let why = fault.why.unwrap();
         assert!(why.contains("rel_1") && why.contains("step start") && why.contains("since "), "{why}");
-        assert_eq!(holder(&engine, "p", None).unwrap().rid, "rel_1");
+        assert_eq!(holder(&engine, "p", None).unwrap().unwrap().rid, "rel_1");
         drop(first);
-        assert!(holder(&engine, "p", None).is_none());
+        assert!(holder(&engine, "p", None).unwrap().is_none());
         let other = Lock::take(&engine, "p", "rel_3", "release").unwrap();
         assert!(Lock::take(&engine, "other", "rel_4", "release").is_ok());
         std::fs::remove_file(&other.path).unwrap();

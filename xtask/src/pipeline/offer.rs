@@ -49,7 +49,13 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
     let open = open_runs::find(repo)?;
     let last = store.last()?;
     // What is asked for by name comes first: where the way back of an open run is lost, nothing else helps.
-    if let Some(rid) = wanted.to.as_ref().filter(|r| !open.is_empty() || !is_before(&store, last.as_ref(), r))
+    let by_clone = |rid: &str| -> Result<bool> {
+        Ok(open.is_empty()
+            && is_before(&store, last.as_ref(), rid)
+            && !clone_is_gone(start, facts, last.as_ref())?)
+    };
+    if let Some(rid) = &wanted.to
+        && !by_clone(rid)?
     {
         let mut offer = to_release(start, &store, last.as_ref(), rid, aside)?;
         offer.consequences.extend(open.first().map(instead));
@@ -91,7 +97,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
     if postgres::database(&mut admin, &target.clone)?.is_none() {
         let hint = last.backup.as_deref().unwrap_or("none");
         return Err(code::nothing_to_go_back_to(&format!(
-            "the undo clone of {} is gone; its backup: {hint}",
+            "the undo clone of {} is gone; its backup: {hint}; `cargo xtask rollback --to` takes the code back as well",
             last.rid
         ))
         .into());
@@ -121,6 +127,16 @@ fn instead(run: &OpenRun) -> String {
 fn is_before(store: &Store, last: Option<&LastKnownGood>, rid: &str) -> bool {
     let target = last.and_then(|l| store.target(&l.rid));
     target.and_then(|t| t.previous).is_some_and(|p| p.rid == rid)
+}
+
+/// Then the backup that the last release made brings back what was before it.
+fn clone_is_gone(start: &Start<'_>, facts: &Facts, last: Option<&LastKnownGood>) -> Result<bool> {
+    let Some(target) = last.and_then(|l| Store::of(&start.config.repo).target(&l.rid)) else {
+        return Ok(false);
+    };
+    let pg = facts.pg(start.stand, start.config)?;
+    let mut admin = pg.session("postgres", "ffx-offer")?;
+    Ok(postgres::database(&mut admin, &target.clone)?.is_none())
 }
 
 fn to_release(

@@ -88,6 +88,15 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         script: matches!(engine, Engine::Script { .. }),
         warnings: standing.words(),
     };
+    inputs.warnings.extend(open_runs::find(&start.config.repo)?.iter().map(|run| {
+        format!(
+            "{} {} {}: once this release has passed, the state before that one is gone; \
+             `cargo xtask rollback` brings it back instead",
+            run.command,
+            run.rid,
+            run.words()
+        )
+    }));
     if let Ok(pg) = facts.pg(stand, start.config) {
         let mut psql = pg
             .session(&pg.database, "ffx-plan")

@@ -13,7 +13,7 @@ use super::{Ending, Start, StepFailure, StepResult, begin, open_runs, step};
 use crate::acts::sums::Sums;
 use crate::acts::{Ctx, elsewhere, restore, smoke};
 use crate::clock::{self, Clock};
-use crate::error::{Result, anyhow, fault_of};
+use crate::error::{Fault, Lane, Result, anyhow, fault_of};
 use crate::evidence::records::*;
 use crate::evidence::{EVIDENCE, Previous, RunDir};
 use crate::exec::GIVEN_UP;
@@ -21,7 +21,9 @@ use crate::facts::Facts;
 use crate::fsx;
 use crate::lkg::Target;
 use crate::stand::Stand;
+use crate::stand::git::Dirt;
 use crate::steps::{backup, build, change as change_step, migrate, precheck, proof, ready};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -143,6 +145,13 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             dirt: &flow.prepared.dirt,
             waived: (!flow.prepared.plan.rollback_enabled).then_some("rollback is switched off"),
         };
+        if let Some(why) = moved_on(flow)? {
+            return Err(Fault::new("the checkout was changed while it was built and proved")
+                .why(why)
+                .remedy("leave it alone while a release runs, then release again")
+                .lane(Lane::B)
+                .into());
+        }
         let deployed =
             ctx.stand("ready")?.commit_as_deployed(&flow.prepared.dirt, &commit, "tree as deployed")?;
         let (target, active) = std::thread::scope(|scope| {
@@ -211,6 +220,12 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     with_lock(flow, |lock| lock.take_database(&pg))?;
     // Asked again by the one who holds the lock.
     elsewhere::refuse(&pg, &start.config.repo)?;
+    if let Some(why) = moved_on(flow)? {
+        return Err(Fault::refused("the checkout is not what the plan was made of")
+            .why(why)
+            .remedy("release again: the plan is made anew")
+            .into());
+    }
     let last = flow.prepared.last.as_ref();
     let given = precheck::Given {
         head: &flow.prepared.head,
@@ -233,6 +248,20 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     let green = precheck.baseline.iter().flat_map(|b| &b.checks).filter(|c| c.ok).count();
     let all = precheck.baseline.iter().flat_map(|b| &b.checks).count();
     Ok(((), format!("baseline {green} of {all} good, {} files scanned", precheck.scanned_files)))
+}
+
+/// What has changed in the checkout since the plan was made: another commit, or other edits of tracked
+/// files. Files that git does not know may come from services that run in the checkout.
+fn moved_on(flow: &Flow<'_>) -> Result<Option<String>> {
+    let stand = flow.start.stand;
+    let Prepared { head, dirt, .. } = flow.prepared;
+    let (head_now, dirt_now) = (stand.head()?, stand.dirt()?);
+    if head_now != *head {
+        return Ok(Some(format!("it was at {head} and is at {head_now} now")));
+    }
+    let edited = |of: &Dirt| of.content.iter().cloned().collect::<BTreeSet<_>>();
+    let other: Vec<String> = edited(&dirt_now).symmetric_difference(&edited(dirt)).cloned().collect();
+    Ok((!other.is_empty()).then(|| format!("edited meanwhile: {}", other.join(", "))))
 }
 
 /// B2 and the proof, side by side: whichever fails ends the other.

@@ -165,7 +165,7 @@ pub fn backup(start: &Start<'_>, rid: Option<&str>) -> Result<Ending> {
     })();
     let failure = outcome.err().map(|f| failure_of(&f, &run));
     if failure.is_some()
-        && let Err(error) = housekeeping::after_failure(&ctx.shielded(), false)
+        && let Err(error) = housekeeping::after_failure(&ctx.shielded(), false, lock.is_alone())
     {
         start.events.warn("housekeeping", format!("{error:#}"));
     }

@@ -86,7 +86,7 @@ fn keep_properties(ctx: &Ctx<'_>) -> Result<()> {
 pub fn may(ctx: &Ctx<'_>) -> Result<()> {
     let pg = ctx.pg("precheck")?;
     let mut admin = pg.session("postgres", &ctx.app("may"))?;
-    let Some(blocker) = blockers::privileges(&mut admin, &pg.database)? else { return Ok(()) };
+    let Some(blocker) = blockers::for_a_backup(&mut admin, &pg.database)? else { return Ok(()) };
     let missing = vec![blocker.found.clone()];
     let fault = Fault::new(NO_WAY_BACK)
         .why(format!("{} (user {})", blocker.found, pg.user))

@@ -106,7 +106,7 @@ impl Play {
             // A lock that is lost by it shows at the first act, after the stop.
             (play, Phase::Before) if play.is_way_back() => &[0, 2, 10, 11, 40],
             (play, _) if play.is_way_back() => &[0, 40],
-            (Play::Status, _) => &[0, 2, 10, 20],
+            (Play::Status, _) => &[0, 2, 10],
             (Play::Doctor, _) => &[0, 2, 10],
             _ => &[0, 2, 10, 11, 20],
         }

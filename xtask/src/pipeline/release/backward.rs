@@ -8,6 +8,7 @@ use crate::error::{Fault, Result};
 use crate::evidence::records::*;
 use crate::evidence::{self, Reached};
 use crate::lkg::{Store, Target};
+use crate::pipeline::lock::Lock;
 use crate::pipeline::{housekeeping, step};
 use crate::stand::containers::Container;
 use crate::steps::{deploy, migrate, rollback};
@@ -28,6 +29,7 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     if let Err(error) = hold(flow, &ctx) {
         start.events.warn("rollback", format!("{error:#}"));
     }
+    let alone = with_lock(flow, Lock::is_alone);
     // Who was refused, or wanted out, does not ask what the stand looked like.
     let own_doing = failure.exit.is_some() || failure.stopped_by.is_some();
     let of = if reached == Reached::Unchanged { &failure.step } else { "deploy" };
@@ -46,7 +48,7 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
                 .events
                 .warn("housekeeping", format!("whether services started anew is not known: {error:#}"));
         }
-        if let Err(error) = tidy_unchanged(flow, &ctx) {
+        if let Err(error) = tidy_unchanged(flow, &ctx, alone) {
             start.events.warn("housekeeping", format!("{error:#}"));
         }
     } else if may && let Some(target) = &flow.target {
@@ -68,7 +70,7 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
         if reached != Reached::Unchanged || flow.target.is_some() {
             migrate::unstage(&ctx)?;
         }
-        housekeeping::after_failure(&ctx, clone_stays)
+        housekeeping::after_failure(&ctx, clone_stays, alone)
     };
     if let Err(error) = tidy() {
         start.events.warn("housekeeping", format!("{error:#}"));
@@ -131,7 +133,12 @@ fn go_back(flow: &Flow<'_>, ctx: &Ctx<'_>, target: &Target, failure: &Failure, r
 }
 
 /// The stand was not touched: only names and leftovers of this run are put right.
-fn tidy_unchanged(flow: &Flow<'_>, ctx: &Ctx<'_>) -> Result<()> {
+fn tidy_unchanged(flow: &Flow<'_>, ctx: &Ctx<'_>, alone: bool) -> Result<()> {
+    Store::of(&flow.start.config.repo).forget(&flow.run.rid)?;
+    if !alone {
+        // Names of images and laid out sources may be those of the one who works on the stand now.
+        return Ok(());
+    }
     if flow.built
         && let Some(build) = flow.run.read::<Build>("images.json")
     {
@@ -144,6 +151,5 @@ fn tidy_unchanged(flow: &Flow<'_>, ctx: &Ctx<'_>) -> Result<()> {
             }
         }
     }
-    Store::of(&flow.start.config.repo).forget(&flow.run.rid)?;
     code::remove_unused_trees(ctx, "housekeeping", &[]).map(drop)
 }

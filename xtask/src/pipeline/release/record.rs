@@ -61,8 +61,13 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
         stand.tag(image, &release_tag(&stand.project, service, rid))?;
     }
     store.set_last(&good)?;
-    // Last: with it the run counts as recorded, also when it is no longer the last one.
-    store.set_release(&good)
+    // With it the run counts as recorded, also when it is no longer the last one. It is the last good
+    // release already: what is lost is that a later `--to` finds it.
+    if let Err(error) = store.set_release(&good) {
+        let events = flow.start.events;
+        events.warn("evidence", format!("`rollback --to {rid}` will not find this release: {error:#}"));
+    }
+    Ok(())
 }
 
 /// The failure as it is recorded.

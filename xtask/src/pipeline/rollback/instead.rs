@@ -144,5 +144,5 @@ pub(super) fn forget(ctx: &Ctx<'_>, rid: &str) -> Result<()> {
     }
     let theirs = Ctx { id: &id, ..*ctx };
     migrate::unstage(&theirs)?;
-    housekeeping::after_failure(&theirs, false)
+    housekeeping::after_failure(&theirs, false, true)
 }

@@ -60,7 +60,7 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
             }
             let theirs = Ctx { id: &target.id, ..*ctx };
             if record.verified {
-                tidied(ctx, housekeeping::after_failure(&theirs, false));
+                tidied(ctx, housekeeping::after_failure(&theirs, false, true));
             }
             record
         }
@@ -69,7 +69,7 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
     if !id.is_empty() {
         let theirs = Ctx { id: &id, ..*ctx };
         tidied(ctx, migrate::unstage(&theirs));
-        tidied(ctx, housekeeping::after_failure(&theirs, !record.verified));
+        tidied(ctx, housekeeping::after_failure(&theirs, !record.verified, true));
     }
     tidied(ctx, housekeeping::remove_half_backups(ctx, of));
     // A rollback from a backup directory, cut short before it replaced anything.

@@ -49,7 +49,7 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str, hold: &Hold<'_>) 
     let record = rollback::run(ctx, &given);
     if record.verified {
         let theirs = Ctx { id: &target.id, ..*ctx };
-        tidied(ctx, housekeeping::after_failure(&theirs, false));
+        tidied(ctx, housekeeping::after_failure(&theirs, false, true));
     }
     Ok(record)
 }
@@ -110,7 +110,7 @@ pub(super) fn from_backup(
     instead::settle(ctx, &ctx.run.rid, &mut record);
     if record.verified {
         // The images that run are those that ran before: nothing goes back to their kept tags.
-        tidied(ctx, housekeeping::after_failure(ctx, false));
+        tidied(ctx, housekeeping::after_failure(ctx, false, true));
     }
     Ok(record)
 }

@@ -14,6 +14,8 @@ pub(super) fn twice(ctx: &Ctx<'_>, given: &Given<'_>, mut work: impl FnMut() -> 
         log.say(&format!("failed: {fault}"));
     }
     ctx.events.warn("rollback", format!("{fault}; once more"));
+    // Where it was the disk of the evidence that was full.
+    ctx.run.use_room();
     let ready =
         wake::data_services(ctx, "rollback").and_then(|()| (given.hold)()).and_then(|()| end_own(ctx, given));
     match ready {

@@ -70,6 +70,13 @@ fn where_the_disk_is_short_older_clones_go_first_and_then_nothing_is_begun() {
         stand.runs_version("1");
         stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
     });
+    checks.that("the release before is reached without its clone", || {
+        let before = stand.evidence(&full).rid();
+        stand.run(&["rollback"]).expect(10).says("cargo xtask rollback --to");
+        let offer = stand.run(&["rollback", "--to", &before]).expect(10);
+        offer.says("--yes");
+        offer.says(&format!("from the backup that {} made", stand.evidence(&short).rid()));
+    });
     checks.that("too little: leftovers", || stand.nothing_left_over(&Kept::default(), &refused));
     checks.all_hold();
 }

@@ -59,12 +59,31 @@ impl Case {
         evidence
     }
 
-    /// A release that fails and stays; `rollback` is what it says is to be done.
-    fn stays(&mut self, version: &str, args: &[&str], left: &str, version_now: Option<&str>) {
+    /// A release that fails and stays, by itself or because it is told to stop at `told`; `rollback` is
+    /// what it says is to be done.
+    fn stays(
+        &mut self,
+        version: &str,
+        args: &[&str],
+        told: Option<Moment>,
+        left: &str,
+        version_now: Option<&str>,
+    ) {
         let Case { stand, kept, checks, commit } = self;
         stand.version(version);
         let before = Before::of(stand);
-        let outcome = stand.run(&[&["release", "--yes"], args].concat()).expect(40);
+        let args = [&["release", "--yes"], args].concat();
+        let outcome = match told {
+            None => stand.run(&args),
+            Some(moment) => {
+                let rids = stand.rids();
+                let running = Die::build(stand).stopped(stand, &args, &moment);
+                running.signal("INT");
+                running.signal("CONT");
+                stand.heard(running.wait(), &rids)
+            }
+        };
+        let outcome = outcome.expect(40);
         let release = stand.evidence(&outcome);
         checks.that(format!("{version}: stays, and says so"), || {
             let at = &release.at;
@@ -94,6 +113,8 @@ impl Case {
             let status = stand.run(&["status"]).expect(0);
             status.says(&format!("OPEN       release {} failed and was left in place", release.rid()));
             status.says("cargo xtask rollback: the state before release");
+            let plan = stand.run(&["release", "--plan"]).expect(0);
+            plan.says(&format!("release {} failed and was left in place: once this release", release.rid()));
         });
         let outcome = stand.run(&["rollback", "--yes"]);
         checks.that(format!("{version}: rollback ends it"), || {
@@ -230,6 +251,7 @@ fn what_is_waived_is_left_out_and_a_release_without_a_way_back_says_what_is_open
     case.stays(
         "bad-api-not-ready",
         &["--skip-backup", "no time", "--no-rollback", NO_ROLLBACK.2],
+        None,
         "the failed version is in place",
         Some("bad-api-not-ready"),
     );
@@ -237,6 +259,15 @@ fn what_is_waived_is_left_out_and_a_release_without_a_way_back_says_what_is_open
     case.stays(
         "bad-fixpack-partial",
         &["--set", "rollback.enabled=false", "--set", &reason],
+        None,
+        "the services are stopped, the database is as the failed step left it",
+        None,
+    );
+    // Ctrl-C once, in the downtime.
+    case.stays(
+        "good-v2",
+        &["--no-rollback", NO_ROLLBACK.2],
+        Some(Moment::after("intent", "migrate", "apply")),
         "the services are stopped, the database is as the failed step left it",
         None,
     );

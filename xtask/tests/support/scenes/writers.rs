@@ -2,12 +2,14 @@
 //! stop while nothing was changed yet.
 
 use crate::support::before::Before;
+use crate::support::die::{Die, Moment};
 use crate::support::held::Held;
 use crate::support::leftovers::Kept;
 use crate::support::process::tool;
 use crate::support::stand::EVIDENCE;
 use crate::support::{Checks, Running, SOON, Stand, wait_for};
 use std::path::Path;
+use xtask::stand::images::kept_tag;
 
 /// A release that waits in its backup, because somebody holds a table.
 fn waiting_in_backup(stand: &Stand, rid: &str) -> (Held, Running) {
@@ -102,6 +104,8 @@ fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
     });
     checks.that("Ctrl-C: leftovers", || stand.nothing_left_over(&kept, &stopped));
     from_another_machine(&stand, &kept, &mut checks);
+    refused_when_it_has_begun(&stand, &kept, &mut checks);
+    a_checkout_that_moves_on(&stand, &kept, &mut checks);
     a_table_that_stays_locked(&stand, &kept, &before, &mut checks);
     checks.that("two that begin at the same time", || two_at_once(&stand));
     checks.that("no secret", || stand.no_secret_anywhere());
@@ -139,6 +143,63 @@ fn from_another_machine(stand: &Stand, kept: &Kept, checks: &mut Checks) {
     });
     drop(held);
     checks.that("a writer on another machine: leftovers", || stand.nothing_left_over(kept, &refused));
+}
+
+/// Another machine was quicker while the plan was read: what it is making has no clone yet, and stays.
+fn refused_when_it_has_begun(stand: &Stand, kept: &Kept, checks: &mut Checks) {
+    let rids = stand.rids();
+    let begun = Moment::after("intent", "precheck", "step");
+    let running = Die::build(stand).stopped(stand, &["release", "--yes"], &begun);
+    let lock = format!("SELECT pg_advisory_lock({})", 0x0046_4658_5441_534b_i64);
+    let held = stand.hold("postgres", "ffxlock rel_far change anna@elsewhere", &lock);
+    let id = "99990101t000000_abcd";
+    let queue = format!("ff:freeze:{id}:celery");
+    stand.redis(&["SET", &queue, "a task"]);
+    let tag = kept_tag(&stand.project, "api", id);
+    let image =
+        tool("docker", &["inspect", "-f", "{{.Image}}", &stand.container("api")], Path::new("/"), None);
+    tool("docker", &["tag", image.trim(), &tag], Path::new("/"), None);
+    running.signal("CONT");
+    let refused = stand.heard(running.wait(), &rids);
+    drop(held);
+    checks.that("refused when it has begun: what the other one makes stays", || {
+        let at = refused.at();
+        let refused = refused.clone().expect(11);
+        refused.says("anna@elsewhere");
+        assert_eq!(stand.redis(&["GET", &queue]), ["a task"], "its queues{at}");
+        tool("docker", &["image", "inspect", "-f", "{{.Id}}", &tag], Path::new("/"), None);
+    });
+    stand.redis(&["DEL", &queue]);
+    tool("docker", &["image", "rm", &tag], Path::new("/"), None);
+    checks.that("refused when it has begun: leftovers", || stand.nothing_left_over(kept, &refused));
+}
+
+/// What is released is what the plan was made of: neither a commit nor an edit slips in.
+fn a_checkout_that_moves_on(stand: &Stand, kept: &Kept, checks: &mut Checks) {
+    let head = stand.head();
+    let die = Die::build(stand);
+    for (step, code, word) in [
+        ("precheck", 10, "the checkout is not what the plan was made of"),
+        ("ready", 20, "the checkout was changed while it was built and proved"),
+    ] {
+        let rids = stand.rids();
+        let begun = Moment::after("intent", step, "step");
+        let running = die.stopped(stand, &["release", "--yes"], &begun);
+        stand.edit("src/version.py", "VERSION = ", "VERSION  = ");
+        if step == "precheck" {
+            stand.commit("[DEVTASK:12] api: meanwhile");
+        }
+        running.signal("CONT");
+        let outcome = stand.heard(running.wait(), &rids);
+        stand.git(&["reset", "-q", "--hard", &head]);
+        checks.that(format!("a checkout that moves on before {step}"), || {
+            let told = outcome.clone().expect(code);
+            told.says(word);
+            told.says(if step == "precheck" { &head } else { "src/version.py" });
+            stand.runs_version("1");
+        });
+        checks.that(format!("{step}: leftovers"), || stand.nothing_left_over(kept, &outcome));
+    }
 }
 
 /// B1 is false when the dump cannot be made: the stand is untouched.
