@@ -137,7 +137,8 @@ pub(super) fn migrate_and_deploy(
     deploy::portrait(&ctx, "deploy").map(drop).map_err(|error| StepFailure {
         step: "deploy".into(),
         error,
-        by: None,
+        // What it was cut short by, where it was.
+        by: start.interrupt.kind(),
     })
 }
 

@@ -139,6 +139,7 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
     }
     after_all_is_good(&stand, &mut checks);
     checks.that("a rollback is finished", || finished_nevertheless(&stand, &first.rid()));
+    checks.that("a rollback that is told twice", || told_twice(&stand, &first.rid()));
     checks.that("no secret", || stand.no_secret_anywhere());
     checks.all_hold();
 }
@@ -162,6 +163,29 @@ fn after_all_is_good(stand: &Stand, checks: &mut Checks) {
         assert_eq!(status["last_known_good"]["rid"], rid, "last known good: {status:#}{at}");
         assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
     });
+}
+
+/// Two words stop a rollback at once: it is open, says so, and the next one ends it.
+fn told_twice(stand: &Stand, first: &str) {
+    stand.run(&["release", "--yes"]).expect(0);
+    stand.runs_version("2");
+    let rid = "rbk_20991231-900001_stopped";
+    let running = stand.start(&["rollback", "--yes", "--json", "--rid", rid]);
+    begins(stand, rid, "rollback", "swap");
+    running.signal("TERM");
+    wait_for("an answer to the first signal", SOON, || running.said().contains("once more").then_some(()));
+    running.signal("TERM");
+    let stopped = stand.heard(running.wait(), &[]).expect(143);
+    stopped.says("cargo xtask rollback");
+    stand.run(&["release", "--yes"]).expect(10).says(rid);
+    stand.run(&["status"]).expect(0).says(rid);
+    let ended = stand.run(&["rollback", "--yes", "--json"]).expect(0);
+    let at = ended.at();
+    stand.runs_version("1");
+    stand.run(&["smoke"]).expect(0);
+    let status = stand.run(&["status", "--json"]).expect(0).json();
+    assert_eq!(status["last_known_good"]["rid"], first, "last known good: {status:#}{at}");
+    assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
 }
 
 /// A rollback is not left half-way for one word: it goes to its end, and what it says then is so.

@@ -11,16 +11,16 @@ use crate::support::{Checks, Running, SOON, Stand, wait_for};
 use std::path::Path;
 use xtask::stand::images::kept_tag;
 
-/// A release that waits in its backup, because somebody holds a table.
-fn waiting_in_backup(stand: &Stand, rid: &str) -> (Held, Running) {
+/// A run that waits in its backup, because somebody holds a table. Its id is the last argument.
+fn waiting_in_backup(stand: &Stand, args: &[&str]) -> (Held, Running) {
     let held = stand.hold(
         "foxproflow",
         "ff-test-holder",
         "BEGIN; LOCK TABLE app.attachments IN ACCESS EXCLUSIVE MODE",
     );
-    let running = stand.start(&["release", "--yes", "--rid", rid]);
-    let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
-    wait_for("the release to begin its dump", SOON, || {
+    let running = stand.start(args);
+    let journal = stand.repo.join(EVIDENCE).join(args.last().unwrap()).join("events.jsonl");
+    wait_for("the run to begin its dump", SOON, || {
         let text = std::fs::read_to_string(&journal).unwrap_or_default();
         text.contains("\"act\":\"dump\"").then_some(())
     });
@@ -38,7 +38,7 @@ fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
     let (_, kept) = stand.first_release();
     let before = Before::of(&stand);
 
-    let (held, running) = waiting_in_backup(&stand, "rel_that_waits");
+    let (held, running) = waiting_in_backup(&stand, &["release", "--yes", "--rid", "rel_that_waits"]);
     let who = ["rel_that_waits", "тест-оператор", "release", "backup", "since"];
     for args in [&["release", "--yes"] as &[&str], &["rollback", "--yes"], &["backup"]] {
         checks.that(format!("{args:?} beside a release"), || {
@@ -103,6 +103,7 @@ fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
         assert_eq!(status["lock"], serde_json::Value::Null, "the lock is held: {status:#}{at}");
     });
     checks.that("Ctrl-C: leftovers", || stand.nothing_left_over(&kept, &stopped));
+    a_backup_that_is_told_to_stop(&stand, &kept, &mut checks);
     from_another_machine(&stand, &kept, &mut checks);
     refused_when_it_has_begun(&stand, &kept, &mut checks);
     a_checkout_that_moves_on(&stand, &kept, &mut checks);
@@ -110,6 +111,26 @@ fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
     checks.that("two that begin at the same time", || two_at_once(&stand));
     checks.that("no secret", || stand.no_secret_anywhere());
     checks.all_hold();
+}
+
+/// It ends what it had begun, and nothing of it stays.
+fn a_backup_that_is_told_to_stop(stand: &Stand, kept: &Kept, checks: &mut Checks) {
+    let (held, running) = waiting_in_backup(stand, &["backup", "--rid", "bak_that_waits"]);
+    running.signal("TERM");
+    let rids: Vec<String> = stand.rids().into_iter().filter(|r| r != "bak_that_waits").collect();
+    let stopped = stand.heard(running.wait(), &rids);
+    drop(held);
+    checks.that("SIGTERM in a backup", || {
+        let evidence = stand.evidence(&stopped.clone().expect(143));
+        let at = &evidence.at;
+        assert_eq!(evidence.verdict(), ("FAIL".into(), 143), "verdict{at}");
+        assert_eq!(evidence.json("summary.json")["state_left"], "unchanged", "state_left{at}");
+        let made = std::fs::read_dir(stand.repo.join("ops/_backups")).unwrap().flatten();
+        let half = made.filter(|e| e.file_name().to_string_lossy().ends_with("_bak_that_waits"));
+        assert_eq!(half.count(), 0, "half a backup stays{at}");
+        stand.run(&["evidence", "verify", "bak_that_waits"]).expect(0);
+    });
+    checks.that("SIGTERM in a backup: leftovers", || stand.nothing_left_over(kept, &stopped));
 }
 
 /// Whoever comes first: one runs to its end, the other is told of it and leaves nothing.
