@@ -9,7 +9,8 @@ use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
 use crate::pipeline::open_runs::{self, OpenRun};
-use crate::pipeline::{lock, offer, single, standing};
+use crate::pipeline::standing::{self, Standing};
+use crate::pipeline::{lock, offer, single};
 use crate::report::Screen;
 use crate::stand::postgres::{self, Pg};
 use serde_json::{Value, json};
@@ -37,7 +38,12 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                 unknown.push(format!("whether a run of another checkout has not ended: {error:#}"));
                 None
             });
-        let standing = standing::look(start, &facts, last.as_ref(), &start.stand.dirt()?)?;
+        let standing =
+            start.stand.dirt().and_then(|dirt| standing::look(start, &facts, last.as_ref(), &dirt));
+        let standing = standing.unwrap_or_else(|error| {
+            unknown.push(format!("what runs beside what the checkout holds: {error:#}"));
+            Standing::default()
+        });
         let services: Vec<Value> = facts
             .containers
             .iter()
