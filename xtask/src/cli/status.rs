@@ -14,11 +14,12 @@ use crate::pipeline::{lock, offer, single};
 use crate::report::Screen;
 use crate::stand::postgres::{self, Pg};
 use serde_json::{Value, json};
+use std::path::Path;
 
 pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
     with_global(global, screen, |start| {
-        let facts = single::look_back(start)?;
         let repo = &start.config.repo;
+        let facts = single::look_back(start).map_err(|error| nothing_to_ask(&error, repo))?;
         let last = Store::of(repo).last()?;
         // What could not be asked is said to be not known: never left out as if it were not there.
         let mut unknown: Vec<String> = facts.unread.iter().map(|why| single::unread(why)).collect();
@@ -91,6 +92,18 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         screen.data(&if global.json { serde_json::to_string_pretty(&data)? + "\n" } else { words(&data) });
         Ok(Exit::Pass)
     })
+}
+
+/// Without the engine there is nothing to tell of the stand; what is open is known all the same.
+fn nothing_to_ask(error: &anyhow::Error, repo: &Path) -> anyhow::Error {
+    let fault = fault_of(error).exit(Exit::Refused);
+    let open = open_runs::find(repo).unwrap_or_default();
+    let open: Vec<String> = open.iter().map(|o| format!("{} {} {}", o.command, o.rid, o.words())).collect();
+    if open.is_empty() {
+        return fault.into();
+    }
+    let why = fault.why.clone().map(|why| format!("{why}\n")).unwrap_or_default();
+    fault.why(format!("{why}open: {}", open.join("; "))).into()
 }
 
 /// The databases that releases have made beside the live one.
