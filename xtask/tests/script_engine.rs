@@ -6,7 +6,7 @@
 
 mod standin;
 
-use standin::{LONG, Scene, interrupted, real, signal};
+use standin::{LONG, Scene, real, signal};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 use xtask::acts::stored::{self, Maker};
@@ -212,7 +212,7 @@ fn an_interrupt_of_the_script_alone_is_no_success_though_it_exits_with_0() {
     let told = std::thread::scope(|scope| {
         scope.spawn(|| {
             scene.wait_for("pg_dump.pid");
-            interrupted(&scene.wait_for("pwsh.pid"));
+            signal("INT", &scene.wait_for("pwsh.pid"));
         });
         scene.fails(LONG)
     });

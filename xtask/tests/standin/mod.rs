@@ -184,20 +184,6 @@ pub fn signal(name: &str, pid: &str) {
     tool("kill", &[Path::new("-s"), Path::new(name), Path::new(pid.trim())], std::process::Stdio::null());
 }
 
-/// Sends SIGINT to one process until it has ended: a shell that is just about to wait for its child
-/// hears of a signal only when the child ends, or by the next one.
-pub fn interrupted(pid: &str) {
-    let pid = pid.trim();
-    let deadline = Instant::now() + LONG;
-    while runs(pid) && Instant::now() < deadline {
-        signal("INT", pid);
-        let again = Instant::now() + Duration::from_secs(1);
-        while runs(pid) && Instant::now() < again {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
 #[allow(clippy::disallowed_methods)] // the program's own exec is what is tested here
 fn tool(name: &str, args: &[&Path], stdin: std::process::Stdio) {
     let status = std::process::Command::new(name).args(args).stdin(stdin).status().unwrap();
