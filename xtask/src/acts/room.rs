@@ -53,9 +53,9 @@ pub fn needed(admin: &mut Psql, database: &str) -> Result<u64> {
     admin.number(&sql).context("ask for the room that a copy needs")
 }
 
-/// Where too little is free, drops what earlier releases left: undo clones of those that passed, and failed databases whose
-/// dump is as it was. One by one, until there is enough; else it is an error: a disk that fills up
-/// would stop the live database, too.
+/// Where too little is free, drops what earlier releases left: undo clones of those that passed, and
+/// failed databases whose dump is as it was. One by one, until there is enough; else it is an error: a
+/// disk that fills up would stop the live database, too.
 pub fn make(ctx: &Ctx<'_>, step: &str, admin: &mut Psql) -> Result<()> {
     let pg = ctx.pg(step)?;
     let need = needed(admin, &pg.database)?;

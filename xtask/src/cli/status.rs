@@ -9,8 +9,7 @@ use crate::evidence::{self, EVIDENCE, Summary};
 use crate::fsx::human_bytes;
 use crate::lkg::Store;
 use crate::pipeline::open_runs::{self, OpenRun};
-use crate::pipeline::standing::{self, Standing};
-use crate::pipeline::{lock, offer, single};
+use crate::pipeline::{lock, offer, single, standing};
 use crate::report::Screen;
 use crate::stand::postgres::{self, Pg};
 use serde_json::{Value, json};
@@ -23,28 +22,16 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         let last = Store::of(repo).last()?;
         // What could not be asked is said to be not known: never left out as if it were not there.
         let mut unknown: Vec<String> = facts.unread.iter().map(|why| single::unread(why)).collect();
-        let head = start.stand.head().unwrap_or_else(|error| {
-            unknown.push(format!("the commit of the checkout: {error:#}"));
-            String::new()
-        });
-        let pg = facts.pg(start.stand, start.config).ok();
-        let held = lock::holder(&facts.engine_id, &start.config.stand.project, pg.as_ref());
-        let held = held.unwrap_or_else(|error| {
-            unknown.push(format!("whether somebody is at work on another machine: {error:#}"));
-            None
-        });
+        let head = known(&mut unknown, "the commit of the checkout", start.stand.head());
+        let pg = facts.pg(start.stand, start.config);
+        let held = lock::holder(&facts.engine_id, &start.config.stand.project, pg.as_ref().ok());
+        let held = known(&mut unknown, "whether somebody is at work on another machine", held);
         let open = open_runs::find(repo)?;
-        let elsewhere =
-            pg.as_ref().map_or(Ok(None), |pg| elsewhere::find(pg, repo)).unwrap_or_else(|error| {
-                unknown.push(format!("whether a run of another checkout has not ended: {error:#}"));
-                None
-            });
+        let elsewhere = pg.as_ref().map_or(Ok(None), |pg| elsewhere::find(pg, repo));
+        let elsewhere = known(&mut unknown, "whether a run of another checkout has not ended", elsewhere);
         let standing =
             start.stand.dirt().and_then(|dirt| standing::look(start, &facts, last.as_ref(), &dirt));
-        let standing = standing.unwrap_or_else(|error| {
-            unknown.push(format!("what runs beside what the checkout holds: {error:#}"));
-            Standing::default()
-        });
+        let standing = known(&mut unknown, "what runs beside what the checkout holds", standing);
         let services: Vec<Value> = facts
             .containers
             .iter()
@@ -57,11 +44,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                         "source": source, "runs_previous_source": previous.is_some(), "not_in_last_good": stranger, "restarts": c.restarts })
             })
             .collect();
-        let databases = facts.pg(start.stand, start.config).and_then(|pg| databases(&pg));
-        let databases = databases.unwrap_or_else(|error| {
-            unknown.push(format!("the databases: {error:#}"));
-            Vec::new()
-        });
+        let databases = known(&mut unknown, "the databases", pg.and_then(|pg| databases(&pg)));
         // Where `rollback` would go now; none is no failure.
         let way_back = match offer::offer(start, &facts, &offer::Wanted::default()) {
             Ok(offer) => Some(offer.words),
@@ -91,6 +74,14 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         });
         screen.data(&if global.json { serde_json::to_string_pretty(&data)? + "\n" } else { words(&data) });
         Ok(Exit::Pass)
+    })
+}
+
+/// What was asked for, or nothing and a line that says that it is not known.
+fn known<T: Default>(unknown: &mut Vec<String>, what: &str, asked: Result<T>) -> T {
+    asked.unwrap_or_else(|error| {
+        unknown.push(format!("{what}: {error:#}"));
+        T::default()
     })
 }
 

@@ -131,10 +131,11 @@ fn command(lines: &[Line]) -> String {
 }
 
 /// Refuses while a run is interrupted. One that could not be rolled back does not refuse: a better
-/// version is a way out, too.
-pub fn refuse(repo: &Path) -> Result<()> {
-    match find(repo)?.iter().find(|run| run.why == Why::Interrupted) {
-        None => Ok(()),
+/// version is a way out, too. Returns those.
+pub fn refuse(repo: &Path) -> Result<Vec<OpenRun>> {
+    let open = find(repo)?;
+    match open.iter().find(|run| run.why == Why::Interrupted) {
+        None => Ok(open),
         Some(run) => Err(Fault::refused(format!("{} {} was interrupted", run.command, run.rid))
             .why(format!("its last act was `{}`", run.last))
             .remedy("finish or undo it first: cargo xtask rollback")

@@ -54,7 +54,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     facts::learn_secrets(stand, &facts.model);
     let pg = facts.pg(stand, start.config).ok();
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project, pg.as_ref())?;
-    open_runs::refuse(&start.config.repo)?;
+    let unsettled = open_runs::refuse(&start.config.repo)?;
     if let Some(pg) = &pg {
         elsewhere::refuse(pg, &start.config.repo)?;
     }
@@ -88,7 +88,7 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         script: matches!(engine, Engine::Script { .. }),
         warnings: standing.words(),
     };
-    inputs.warnings.extend(open_runs::find(&start.config.repo)?.iter().map(|run| {
+    inputs.warnings.extend(unsettled.iter().map(|run| {
         format!(
             "{} {} {}: once this release has passed, the state before that one is gone; \
              `cargo xtask rollback` brings it back instead",

@@ -148,14 +148,19 @@ fn two_at_once(stand: &Stand) {
     assert_eq!(both, [winner], "runs that left evidence");
 }
 
+/// Another machine's half of the lock, at this step of a release.
+fn held_from_afar(stand: &Stand, step: &str) -> Held {
+    // The key is part of the protocol between machines: "FFXTASK" as ASCII.
+    let lock = format!("SELECT pg_advisory_lock({})", 0x0046_4658_5441_534b_i64);
+    stand.hold("postgres", &format!("ffxlock rel_far {step} anna@elsewhere"), &lock)
+}
+
 /// The database half of the lock holds where the file half cannot: its holder is somewhere else.
 fn from_another_machine(stand: &Stand, kept: &Kept, checks: &mut Checks) {
     let locks = stand.repo.join(EVIDENCE).join("rel_that_waits/charter.json");
     let charter: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(locks).unwrap()).unwrap();
     assert!(Path::new(charter["lock"]["file"].as_str().unwrap()).exists(), "{charter}");
-    // The key is part of the protocol between machines: "FFXTASK" as ASCII.
-    let lock = format!("SELECT pg_advisory_lock({})", 0x0046_4658_5441_534b_i64);
-    let held = stand.hold("postgres", "ffxlock rel_far smoke anna@elsewhere", &lock);
+    let held = held_from_afar(stand, "smoke");
     let refused = stand.run(&["release", "--yes"]);
     checks.that("a writer on another machine", || {
         let refused = refused.clone().expect(11);
@@ -171,8 +176,7 @@ fn refused_when_it_has_begun(stand: &Stand, kept: &Kept, checks: &mut Checks) {
     let rids = stand.rids();
     let begun = Moment::after("intent", "precheck", "step");
     let running = Die::build(stand).stopped(stand, &["release", "--yes"], &begun);
-    let lock = format!("SELECT pg_advisory_lock({})", 0x0046_4658_5441_534b_i64);
-    let held = stand.hold("postgres", "ffxlock rel_far change anna@elsewhere", &lock);
+    let held = held_from_afar(stand, "change");
     let id = "99990101t000000_abcd";
     let queue = format!("ff:freeze:{id}:celery");
     stand.redis(&["SET", &queue, "a task"]);
