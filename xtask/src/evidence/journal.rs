@@ -157,8 +157,21 @@ impl Journal {
 /// not fit is an error. For the last line, which no other one vouches for, it
 /// is digest.sha256 that does.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    read_into(&mut lines, path)?;
+    Ok(lines)
+}
+
+/// The lines before the first that does not fit: of a damaged journal, what can still be believed.
+pub fn read_up_to_damage(path: &Path) -> Vec<Line> {
+    let mut lines = Vec::new();
+    // What keeps the rest from being read is told by `read`.
+    let _ = read_into(&mut lines, path);
+    lines
+}
+
+fn read_into(lines: &mut Vec<Line>, path: &Path) -> Result<()> {
     let text = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    let mut lines: Vec<Line> = Vec::new();
     let mut prev = fsx::sha256(b"");
     for piece in text.split_inclusive(|b| *b == b'\n') {
         let Some(piece) = piece.strip_suffix(b"\n") else { break };
@@ -171,5 +184,5 @@ pub fn read(path: &Path) -> Result<Vec<Line>> {
         prev = fsx::sha256(piece);
         lines.push(line);
     }
-    Ok(lines)
+    Ok(())
 }

@@ -13,7 +13,7 @@ mod verify;
 
 pub use derive::{Begun, STARTED_ANEW, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
-pub use journal::{Journal, Line, LineKind, read as read_journal};
+pub use journal::{Journal, Line, LineKind, read as read_journal, read_up_to_damage};
 pub use judge::{
     Charge, Judgement, OPEN_BACK, REPLACE, Reached, STOP, STOP_BACK, UNFENCE, UP, judge, other_images,
     reached, replaced,
@@ -239,10 +239,7 @@ pub fn runs(root: &Path) -> Result<Vec<PathBuf>> {
 
 /// When a run began: the time of its first journal line.
 pub fn started(dir: &Path) -> String {
-    read_journal(&dir.join("events.jsonl"))
-        .ok()
-        .and_then(|lines| lines.first().map(|l| l.time.clone()))
-        .unwrap_or_default()
+    read_up_to_damage(&dir.join("events.jsonl")).first().map(|l| l.time.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -214,7 +214,7 @@ fn runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
     for run in open {
         let words = format!("{} {} {}", run.command, run.rid, run.words());
         match run.why {
-            Why::Interrupted => found.bad("open", words, "cargo xtask rollback"),
+            Why::Interrupted | Why::Unreadable => found.bad("open", words, "cargo xtask rollback"),
             Why::NotBack | Why::LeftInPlace => found.warn(
                 "open",
                 words,

@@ -78,6 +78,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
         consequences.extend(open.first().map(instead));
         return Ok(Offer { choice: Choice::Backup { dir }, words, consequences });
     }
+    open_runs::refuse_unreadable(&open)?;
     if let Some(run) = open.into_iter().next() {
         let words = match replaced(&read_journal(&run.dir.join("events.jsonl"))?) {
             true => format!("the backup that {} was bringing back; it {}", run.rid, run.words()),

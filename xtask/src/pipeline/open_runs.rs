@@ -3,7 +3,9 @@
 
 use crate::error::{Fault, Result};
 use crate::evidence::records::Rollback;
-use crate::evidence::{self, DIGEST, EVIDENCE, Line, LineKind, Reached, read_journal, read_record};
+use crate::evidence::{
+    self, DIGEST, EVIDENCE, Line, LineKind, Reached, read_journal, read_record, read_up_to_damage,
+};
 use crate::fsx;
 use crate::lkg::Store;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ pub enum Why {
     NotBack,
     /// It failed and was left in place: rollback was off, or its evidence could not be saved.
     LeftInPlace,
+    /// Its journal is damaged, so nobody knows how far it came.
+    Unreadable,
 }
 
 /// A run that is not settled.
@@ -41,6 +45,7 @@ impl OpenRun {
             Why::Interrupted => format!("was interrupted at `{}`", self.last),
             Why::NotBack => "could not be rolled back".into(),
             Why::LeftInPlace => "failed and was left in place".into(),
+            Why::Unreadable => "cannot be read: whether it ended, and how far it came, is not known".into(),
         }
     }
 }
@@ -62,7 +67,12 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
             Ok(lines) => lines,
             // Nobody knows whether it is settled.
             Err(error) if fsx::is_denied(&error) => return Err(error.context("look whether a run is open")),
-            Err(_) => continue,
+            Err(_) if passed || recovered.contains(&rid) || told_its_end(&dir) => continue,
+            Err(_) => {
+                let lines = read_up_to_damage(&dir.join("events.jsonl"));
+                push(&mut open, &recovered, Why::Unreadable, &rid, &dir, &lines);
+                continue;
+            }
         };
         if evidence::replaced(&lines) && recovered.contains(&rid) {
             break;
@@ -104,6 +114,14 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
     Ok(open)
 }
 
+/// Of a run whose journal is damaged: did it end, and leave nothing to be settled? What was changed in it
+/// after that `evidence verify` finds.
+fn told_its_end(dir: &Path) -> bool {
+    let summary: Option<serde_json::Value> = read_record(dir, "summary.json");
+    let exit = summary.and_then(|s| s["exit_code"].as_u64());
+    dir.join(DIGEST).exists() && exit.is_some_and(|exit| ![40, 50].contains(&exit))
+}
+
 fn push(open: &mut Vec<OpenRun>, recovered: &[String], why: Why, rid: &str, dir: &Path, lines: &[Line]) {
     // A recovery that did not end, or not well, stands for the run that it recovers; one that has begun
     // to replace the database is finished itself.
@@ -134,11 +152,99 @@ fn command(lines: &[Line]) -> String {
 /// version is a way out, too. Returns those.
 pub fn refuse(repo: &Path) -> Result<Vec<OpenRun>> {
     let open = find(repo)?;
+    refuse_unreadable(&open)?;
     match open.iter().find(|run| run.why == Why::Interrupted) {
         None => Ok(open),
         Some(run) => Err(Fault::refused(format!("{} {} was interrupted", run.command, run.rid))
             .why(format!("its last act was `{}`", run.last))
             .remedy("finish or undo it first: cargo xtask rollback")
             .into()),
+    }
+}
+
+/// Refuses while a run cannot be read: neither to build on it nor to undo it is safe.
+///
+/// # Errors
+/// A [`Fault`] with exit 10 that names the run, the damage, and what takes its place.
+pub fn refuse_unreadable(open: &[OpenRun]) -> Result<()> {
+    let Some(run) = open.iter().find(|run| run.why == Why::Unreadable) else { return Ok(()) };
+    let damage = read_journal(&run.dir.join("events.jsonl")).err();
+    Err(Fault::refused(format!("{} {} {}", run.command, run.rid, run.words()))
+        .why(damage.map(|error| format!("{error:#}")).unwrap_or_default())
+        .remedy(format!(
+            "cargo xtask rollback --backup DIR, or --to RID, takes its place; where the stand is as it should be, \
+             move {} away",
+            run.dir.display()
+        ))
+        .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{self, Clock};
+    use crate::evidence::RunDir;
+    use crate::redact::Redactor;
+    use serde_json::json;
+
+    /// A release that has begun to migrate; with `exit` it has told its end, too.
+    fn release(repo: &Path, rid: &str, exit: Option<u8>) -> PathBuf {
+        let run = RunDir::create(&repo.join(EVIDENCE), rid, &Redactor::new()).unwrap();
+        let begun = evidence::Begun { rid: rid.into(), command: "release".into(), ..Default::default() };
+        run.journal.fact("pipeline", "run", serde_json::to_value(begun).unwrap()).unwrap();
+        run.journal.act("change", "unfence", json!({}), || Ok(((), json!({})))).unwrap();
+        if let Some(exit) = exit {
+            run.journal.seal(json!({ "exit_code": exit })).unwrap();
+            run.write_json("summary.json", &json!({ "exit_code": exit })).unwrap();
+            std::fs::write(run.path.join(DIGEST), "").unwrap();
+        }
+        run.path.clone()
+    }
+
+    /// Changes one letter of the journal's second line: the third one does not follow it any more.
+    fn damage(dir: &Path) {
+        let path = dir.join("events.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen("\"act\":\"unfence\"", "\"act\":\"unfencf\"", 1)).unwrap();
+        assert!(read_journal(&path).is_err(), "it was not damaged");
+    }
+
+    fn found(repo: &Path) -> Vec<(String, Why)> {
+        find(repo).unwrap().into_iter().map(|run| (run.rid, run.why)).collect()
+    }
+
+    #[test]
+    fn a_run_with_a_damaged_journal_is_open_until_something_tells_its_end() {
+        let repo = tempfile::tempdir().unwrap();
+        let repo = repo.path();
+        for exit in [10, 20, 30, 0] {
+            damage(&release(repo, &format!("rel_{exit}"), Some(exit)));
+        }
+        assert_eq!(found(repo), [], "each has told its end");
+        for (rid, exit) in [("rel_40", Some(40)), ("rel_none", None)] {
+            let dir = release(repo, rid, exit);
+            damage(&dir);
+            assert_eq!(found(repo), [(rid.to_string(), Why::Unreadable)]);
+            let refused = refuse(repo).unwrap_err();
+            let fault = crate::error::fault_of(&refused);
+            assert_eq!(fault.exit, Some(crate::error::Exit::Refused));
+            assert!(fault.why.unwrap().contains("line 3"), "the damage is not named");
+            assert!(fault.remedy.unwrap().contains(&dir.display().to_string()));
+            std::fs::remove_dir_all(&dir).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_release_that_passed_later_settles_a_damaged_run() {
+        let repo = tempfile::tempdir().unwrap();
+        let repo = repo.path();
+        damage(&release(repo, "rel_damaged", None));
+        // Which of two runs is the newer one is told by the millisecond in which they began.
+        let before = clock::rfc3339(Clock::System.now());
+        while clock::rfc3339(Clock::System.now()) == before {
+            std::thread::yield_now();
+        }
+        release(repo, "rel_good", Some(0));
+        assert_eq!(found(repo), []);
     }
 }

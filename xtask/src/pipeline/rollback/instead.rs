@@ -7,7 +7,7 @@ use super::tidied;
 use crate::acts::{Ctx, aside};
 use crate::error::{Result, fault_of};
 use crate::evidence::records::Rollback;
-use crate::evidence::{EVIDENCE, Reached, begun, reached, read_journal, replaced};
+use crate::evidence::{EVIDENCE, Reached, begun, reached, read_journal, read_up_to_damage, replaced};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store, Target};
 use crate::pipeline::housekeeping;
@@ -24,7 +24,7 @@ pub(super) fn open(ctx: &Ctx<'_>, pg: &Pg, admin: &mut Psql) -> Result<Vec<OpenR
     let mut open = open_runs::find(&ctx.config.repo)?;
     open.retain(|o| o.rid != ctx.run.rid);
     for run in &open {
-        let lines = read_journal(&run.dir.join("events.jsonl"))?;
+        let lines = read_up_to_damage(&run.dir.join("events.jsonl"));
         end_what_is_left(ctx, pg, admin, &run.rid, &lines)?;
     }
     Ok(open)
@@ -101,13 +101,12 @@ pub(super) fn settle(ctx: &Ctx<'_>, of: &str, record: &mut Rollback) {
 
 /// Gives the clone of an open run the name of a failed database: with that it stays until it is dumped.
 fn keep_clone(ctx: &Ctx<'_>, run: &OpenRun) -> Result<()> {
-    let lines = read_journal(&ctx.config.repo.join(EVIDENCE).join(&run.about).join("events.jsonl"))?;
     let target = Store::of(&ctx.config.repo).target(&run.about);
     // Before the unfence nothing was written that is not in the database that was live, too; and what a
-    // backup directory was restored into is still in that directory.
-    let Some(target) = target.filter(|_| reached(&lines) == Reached::Unfenced && !replaced(&lines)) else {
-        return Ok(());
-    };
+    // backup directory was restored into is still in that directory. Where that cannot be read, it stays.
+    let holds_rows = read_journal(&ctx.config.repo.join(EVIDENCE).join(&run.about).join("events.jsonl"))
+        .map_or(true, |lines| reached(&lines) == Reached::Unfenced && !replaced(&lines));
+    let Some(target) = target.filter(|_| holds_rows) else { return Ok(()) };
     let mut admin = ctx.pg("rollback")?.session("postgres", &ctx.app("keep"))?;
     if postgres::database(&mut admin, &target.clone)?.is_none() {
         return Ok(());
@@ -136,7 +135,7 @@ fn dump_all(ctx: &Ctx<'_>) -> Result<()> {
 
 /// Takes away what a dead run left under its id.
 pub(super) fn forget(ctx: &Ctx<'_>, rid: &str) -> Result<()> {
-    let id = begun(&read_journal(&ctx.config.repo.join(EVIDENCE).join(rid).join("events.jsonl"))?).id;
+    let id = begun(&read_up_to_damage(&ctx.config.repo.join(EVIDENCE).join(rid).join("events.jsonl"))).id;
     housekeeping::remove_half_backups(ctx, rid)?;
     // A run that died before it told its id has left nothing under it.
     if id.is_empty() {

@@ -38,7 +38,7 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
             let given = rollback::Given {
                 reason: &match open.why {
                     Why::Interrupted => format!("{of} was interrupted"),
-                    Why::NotBack | Why::LeftInPlace => format!("{of} {}", open.words()),
+                    Why::NotBack | Why::LeftInPlace | Why::Unreadable => format!("{of} {}", open.words()),
                 },
                 target: &target,
                 fence: fence.as_ref(),

@@ -9,7 +9,7 @@ use crate::acts::sums::{self, Sums};
 use crate::acts::{Ctx, aside, code, fence, properties, restore, room, schema, target};
 use crate::error::{Context, Exit, Fault, Result, fault_of, some};
 use crate::evidence::records::*;
-use crate::evidence::{EVIDENCE, REPLACE, Reached, read_journal, read_record};
+use crate::evidence::{EVIDENCE, REPLACE, Reached, read_record, read_up_to_damage};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store, Target};
 use crate::pipeline::housekeeping;
@@ -29,7 +29,8 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str, hold: &Hold<'_>) 
     let fence: Fence = read_record(&dir, "fence.json").context("the record of the fence is not there")?;
     let precheck: Option<Precheck> = read_record(&dir, "precheck.json");
     let sums: Option<Sums> = read_record(&dir, "sums_clone.json");
-    let lines = read_journal(&dir.join("events.jsonl"))?;
+    // For a duration alone.
+    let lines = read_up_to_damage(&dir.join("events.jsonl"));
     let mut target = target;
     code::keep_images(ctx, "rollback", &mut target)?;
     all_here(&target)?;

@@ -6,6 +6,7 @@ use crate::support::before::{Before, content_is, live_oid, no_row_is_nowhere};
 use crate::support::die::{Die, Moment};
 use crate::support::leftovers::Kept;
 use crate::support::stand::EVIDENCE;
+use crate::support::tamper::Copy;
 use crate::support::writer::Writer;
 use crate::support::{Checks, Evidence, Outcome, Stand};
 
@@ -103,6 +104,19 @@ fn a_backup_that_is_named_comes_before_a_run_that_is_open() {
     case.checks.that("a lost clone: what is asked for is shown", || {
         plan.says("takes the place of undoing");
         plan.says("the database as of");
+    });
+    // And its journal is damaged, too: nobody knows any more how far it came.
+    Copy::flip(&release.dir.join("events.jsonl"));
+    let Case { stand, checks, .. } = &mut case;
+    checks.that("a damaged journal: nothing is built on it, and what takes its place is named", || {
+        for command in [&["release", "--yes"][..], &["backup"], &["rollback", "--yes"]] {
+            let refused = stand.run(command).expect(10);
+            refused.says(&format!("{} cannot be read", release.rid()));
+            refused.says("events.jsonl");
+            refused.says("cargo xtask rollback --backup DIR");
+        }
+        stand.run(&["status"]).expect(0).says(&format!("{} cannot be read", release.rid()));
+        stand.run(&["doctor"]).expect(10).says(&format!("{} cannot be read", release.rid()));
     });
     let outcome = case.stand.run(&["rollback", "--yes", "--json", "--backup", &backup]);
     case.came("a lost clone", &release, &outcome, &before, writer);
