@@ -39,6 +39,8 @@ mod secrets;
 mod signals;
 #[path = "support/scenes/stop.rs"]
 mod stop;
+#[path = "support/scenes/trouble.rs"]
+mod trouble;
 #[path = "support/scenes/waived.rs"]
 mod waived;
 #[path = "support/scenes/ways.rs"]

@@ -1,7 +1,7 @@
 //! The broker's queues, set aside before a change and put back by a rollback.
 
 use super::Ctx;
-use crate::error::Result;
+use crate::error::{Fault, Lane, Result};
 use crate::stand::broker::quoted;
 use serde_json::json;
 
@@ -49,8 +49,12 @@ pub fn freeze(ctx: &Ctx<'_>, step: &str) -> Result<Frozen> {
             quoted(&all_frozen(ctx.id)),
             patterns.join(" ")
         );
-        match stand.redis(&broker, &[copy]) {
-            Ok(keys) => {
+        let marked = format!("EXISTS {}", quoted(&all_frozen(ctx.id)));
+        match stand.redis(&broker, &[copy, marked]) {
+            Ok(mut keys) => {
+                if keys.pop().as_deref() != Some("1") {
+                    return Err(Fault::new("Redis has not set the queues aside").lane(Lane::A).into());
+                }
                 let note = format!("{} queue keys set aside", keys.len());
                 let data = json!({ "keys": keys });
                 Ok((Frozen { keys, note }, data))
@@ -103,7 +107,12 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
             commands.push(format!("COPY {} {} REPLACE", quoted(copy), quoted(key)));
         }
         commands.push("EXEC".into());
-        stand.redis(&broker, &commands)?;
+        let told = stand.redis(&broker, &commands)?;
+        // MULTI and each command are taken down first, then done: a rename says OK, a copy 1.
+        let done = told.iter().skip(commands.len() - 1);
+        if done.clone().count() != commands.len() - 2 || !done.clone().all(|d| d == "OK" || d == "1") {
+            return Err(Fault::new("Redis has not put the queues back").lane(Lane::A).into());
+        }
         Ok((format!("{} queue keys put back", copies.len()), json!({ "keys": copies.len() })))
     })
 }

@@ -12,26 +12,39 @@ pub enum Where {
     Swapped { failed: Option<String> },
     /// The copy waits under its own name.
     Waiting,
-    /// Neither: somebody else has been here.
-    Lost,
+    /// Neither: somebody else has been here. The name that the copy has now, where it still is.
+    Lost { named: Option<String> },
 }
 
-/// Asks the world where the copy with `copy_oid` is: OIDs survive a rename.
-pub fn find(admin: &mut Psql, live: &str, failed: &str, copy_oid: u64) -> Result<Where> {
+/// The databases of a swap.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    pub live: &'a str,
+    /// What goes in.
+    pub copy: &'a str,
+    pub copy_oid: u64,
+    /// What `live` is called afterwards.
+    pub failed: &'a str,
+}
+
+/// Asks the world where the copy is: OIDs survive a rename. A later rollback may have set it aside; then
+/// it is no way back any more.
+pub fn find(admin: &mut Psql, names: Names<'_>) -> Result<Where> {
     let all = postgres::databases(admin)?;
-    let name = all.iter().find(|d| d.oid == copy_oid).map(|d| d.name.clone());
+    let name = all.iter().find(|d| d.oid == names.copy_oid).map(|d| d.name.clone());
     Ok(match name {
-        Some(name) if name == live => {
-            Where::Swapped { failed: all.into_iter().map(|d| d.name).find(|n| n == failed) }
+        Some(name) if name == names.live => {
+            Where::Swapped { failed: all.into_iter().map(|d| d.name).find(|n| n == names.failed) }
         }
-        Some(_) => Where::Waiting,
-        None => Where::Lost,
+        Some(name) if name == names.copy => Where::Waiting,
+        named => Where::Lost { named },
     })
 }
 
 /// Renames `live` to `failed` and `copy` to `live`, both closed and without sessions.
-pub fn swap(admin: &mut Psql, live: &str, copy: &str, failed: &str, copy_oid: u64) -> Result<()> {
-    if let Where::Swapped { .. } = find(admin, live, failed, copy_oid)? {
+pub fn swap(admin: &mut Psql, names: Names<'_>) -> Result<()> {
+    let Names { live, copy, copy_oid, failed } = names;
+    if let Where::Swapped { .. } = find(admin, names)? {
         return Ok(());
     }
     let present = postgres::database(admin, live)?.is_some();

@@ -40,9 +40,9 @@ pub fn decide(
         .cloned()
         .collect();
     let kind = match (last, running.is_empty()) {
-        (Some(_), _) => "release",
+        (_, true) => "stopped",
+        (Some(_), false) => "release",
         (None, false) => "as found",
-        (None, true) => "stopped",
     };
     let commit = match last {
         Some(last) => last.commit.clone(),

@@ -154,11 +154,18 @@ fn outcome(
     match (reached, rollback) {
         (_, Some(back)) if back.verified && back.source == "undo" => (
             signal.unwrap_or(Exit::FailUnchanged),
-            "as before: the previous version runs on the same database".into(),
+            match stopped(back) {
+                true => "as before: nothing runs, and the database is the same".into(),
+                false => "as before: the previous version runs on the same database".into(),
+            },
         ),
-        (_, Some(back)) if back.verified => {
-            (Exit::FailRolledBack, "the previous version runs on the database as it was at the fence".into())
-        }
+        (_, Some(back)) if back.verified => (
+            Exit::FailRolledBack,
+            match stopped(back) {
+                true => "nothing runs, as before; the database is as it was at the fence".into(),
+                false => "the previous version runs on the database as it was at the fence".into(),
+            },
+        ),
         (_, Some(back)) => (Exit::NeedsPerson, format!("needs a person: {}", back.problems.join("; "))),
         (Reached::Unchanged, None) => {
             let own = failure.and_then(|f| f.exit).and_then(|code| match code {
@@ -235,13 +242,19 @@ fn judge_rollback(
 
 /// What runs after a rollback that is verified.
 fn gone_back(back: &Rollback) -> String {
-    match (&back.to, &back.code) {
-        (Some(to), _) => format!("{to} runs, on the database as it was then"),
-        (None, Some(code)) if code.kind == "stopped" => {
-            "nothing runs, the database is as it was: as before the first release".into()
+    match &back.to {
+        to if stopped(back) => {
+            let before = to.as_ref().map_or("before the first release", |_| "then");
+            format!("nothing runs, the database is as it was: as {before}")
         }
-        _ => "the version of before runs, on the database as it was then".into(),
+        Some(to) => format!("{to} runs, on the database as it was then"),
+        None => "the version of before runs, on the database as it was then".into(),
     }
+}
+
+/// Did nothing run before, so that nothing was started?
+fn stopped(back: &Rollback) -> bool {
+    back.code.as_ref().is_some_and(|code| code.kind == "stopped")
 }
 
 /// Do all gates hold but some of the evidence?

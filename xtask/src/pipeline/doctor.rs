@@ -276,6 +276,13 @@ fn code_that_runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
             "a release stops it, and removes its container once it has passed",
         );
     }
+    for service in standing.images {
+        found.warn(
+            "image",
+            format!("{service} runs another image than the last good release"),
+            "a release that fails brings that release's code back, not what runs now",
+        );
+    }
     for service in standing.strangers {
         found.warn(
             "service",

@@ -2,6 +2,7 @@
 //! the previous images and the last known good stay; everything else that the
 //! tool made on the stand goes.
 
+use super::open_runs;
 use crate::acts::{Ctx, admin_app, aside, code, elsewhere, freeze};
 use crate::error::Result;
 use crate::evidence::DIGEST;
@@ -72,9 +73,11 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool, alone: bool) -> Result<()
         false => code::remove_unused_trees(ctx, "housekeeping", &[])?,
     };
     if !clone_stays {
-        // Tags and frozen queues live and die with their clone, also one that had to make room. A clone
-        // that is being made is not there yet.
-        let lonely = |id: &str| id == ctx.id || alone && !clones.iter().any(|clone| clone.ends_with(id));
+        // Tags and frozen queues live and die with their clone, also one that had to make room, but for
+        // those of a run that is open. A clone that is being made is not there yet.
+        let open = if alone { open_ids(ctx)? } else { Vec::new() };
+        let needed = |id: &str| open.iter().any(|o| o == id) || clones.iter().any(|c| c.ends_with(id));
+        let lonely = |id: &str| id == ctx.id || alone && !needed(id);
         drop_tags(ctx, lonely)?;
         freeze::forget_copies(ctx, "housekeeping", lonely)?;
     }
@@ -83,6 +86,14 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool, alone: bool) -> Result<()
         "after failure",
         json!({ "databases_dropped": gone, "trees_removed": trees }),
     )
+}
+
+/// The ids of runs that are not settled: where their clone is live already, queues and images may not be
+/// back yet.
+fn open_ids(ctx: &Ctx<'_>) -> Result<Vec<String>> {
+    let store = Store::of(&ctx.config.repo);
+    let open = open_runs::find(&ctx.config.repo)?;
+    Ok(open.iter().filter_map(|run| store.target(&run.about)).map(|target| target.id).collect())
 }
 
 /// A backup that was not finished has no digest; half a dump is of no use to anybody.

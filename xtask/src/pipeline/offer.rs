@@ -1,7 +1,7 @@
 //! What there is to go back to. Changes nothing.
 
 use super::Start;
-use super::open_runs::{self, OpenRun};
+use super::open_runs::{self, OpenRun, Why};
 use crate::acts::{code, elsewhere, stored};
 use crate::clock::{self, Clock};
 use crate::error::{Exit, Fault, Result, fault_of};
@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::stand::postgres;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to go back to.
 #[derive(Debug, Clone)]
@@ -39,11 +39,44 @@ pub struct Offer {
     pub words: String,
     /// What will be destroyed or set aside.
     pub consequences: Vec<String>,
+    /// What it was made of.
+    seen: Seen,
+}
+
+/// What an offer is made of: the last known good release, and the runs that are not settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    last: Option<String>,
+    open: Vec<(String, Why)>,
+}
+
+impl Seen {
+    fn now(repo: &Path) -> Result<Seen> {
+        let open = open_runs::find(repo)?.into_iter().map(|run| (run.rid, run.why)).collect();
+        Ok(Seen { last: Store::of(repo).last()?.map(|l| l.rid), open })
+    }
+}
+
+impl Offer {
+    /// Asked again by the one who holds the lock: a person may have taken hours to say yes.
+    ///
+    /// # Errors
+    /// A [`Fault`] with exit 10 when another run has come and gone since.
+    pub fn still_stands(&self, repo: &Path) -> Result<()> {
+        if Seen::now(repo)? == self.seen {
+            return Ok(());
+        }
+        Err(Fault::refused("another run has come between this way back and your yes")
+            .why(format!("it was to go back to: {}", self.words))
+            .remedy("cargo xtask status says what runs now; cargo xtask rollback shows the ways back anew")
+            .into())
+    }
 }
 
 /// Looks what there is to go back to. Changes nothing.
 pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer> {
     let repo = &start.config.repo;
+    let seen = Seen::now(repo)?;
     let store = Store::of(repo);
     let aside = "what was written since is kept in a database of its own, counted and dumped".to_string();
     let open = open_runs::find(repo)?;
@@ -57,7 +90,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
     if let Some(rid) = &wanted.to
         && !by_clone(rid)?
     {
-        let mut offer = to_release(start, &store, last.as_ref(), rid, aside)?;
+        let mut offer = to_release(start, &store, last.as_ref(), rid, aside, seen)?;
         offer.consequences.extend(open.first().map(instead));
         return Ok(offer);
     }
@@ -76,7 +109,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
         };
         let mut consequences = vec![aside, code];
         consequences.extend(open.first().map(instead));
-        return Ok(Offer { choice: Choice::Backup { dir }, words, consequences });
+        return Ok(Offer { choice: Choice::Backup { dir }, words, consequences, seen });
     }
     open_runs::refuse_unreadable(&open)?;
     if let Some(run) = open.into_iter().next() {
@@ -84,7 +117,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
             true => format!("the backup that {} was bringing back; it {}", run.rid, run.words()),
             false => format!("the state before {} {}, which {}", run.command, run.rid, run.words()),
         };
-        return Ok(Offer { choice: Choice::Recover(run), words, consequences: vec![aside] });
+        return Ok(Offer { choice: Choice::Recover(run), words, consequences: vec![aside], seen });
     }
     if let Ok(pg) = facts.pg(start.stand, start.config) {
         elsewhere::refuse(&pg, repo)?;
@@ -111,7 +144,7 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
         clock::human_age(age),
         fsx::human_bytes(postgres::size(&mut admin, &target.clone)?)
     );
-    Ok(Offer { choice: Choice::Undo { rid: last.rid }, words, consequences: vec![aside] })
+    Ok(Offer { choice: Choice::Undo { rid: last.rid }, words, consequences: vec![aside], seen })
 }
 
 /// What becomes of an open run in whose place the operator asks for something else.
@@ -146,6 +179,7 @@ fn to_release(
     last: Option<&LastKnownGood>,
     rid: &str,
     aside: String,
+    seen: Seen,
 ) -> Result<Offer> {
     let no = |why: String| -> anyhow::Error {
         Fault::refused(format!("there is no way back to {rid}"))
@@ -170,5 +204,28 @@ fn to_release(
     );
     let consequences =
         vec![aside, "the backup is restored beside and compared first: that takes its time; what waits in the queues waits on".into()];
-    Ok(Offer { choice: Choice::To { release, dir }, words, consequences })
+    Ok(Offer { choice: Choice::To { release, dir }, words, consequences, seen })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{EVIDENCE, RunDir};
+    use crate::redact::Redactor;
+
+    #[test]
+    fn an_offer_does_not_stand_when_another_run_has_come_between() {
+        let repo = tempfile::tempdir().unwrap();
+        let repo = repo.path();
+        let seen = Seen::now(repo).unwrap();
+        let choice = Choice::Undo { rid: "rel_1".into() };
+        let offer =
+            Offer { choice, words: "rel_0, by the undo clone".into(), consequences: Vec::new(), seen };
+        offer.still_stands(repo).unwrap();
+        let run = RunDir::create(&repo.join(EVIDENCE), "rel_2", &Redactor::new()).unwrap();
+        run.journal.fact("pipeline", "note", serde_json::json!({})).unwrap();
+        let fault = fault_of(&offer.still_stands(repo).unwrap_err());
+        assert_eq!(fault.exit, Some(Exit::Refused));
+        assert!(fault.why.unwrap().contains("rel_0"));
+    }
 }

@@ -8,6 +8,7 @@ use crate::evidence::{
 };
 use crate::fsx;
 use crate::lkg::Store;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// Why a run is not settled.
@@ -58,6 +59,8 @@ impl OpenRun {
 pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
     let mut recovered = Vec::new();
     let mut passed = false;
+    // A later run went back to a clone: the database that was live before it is no longer.
+    let mut set_aside = false;
     let mut open = Vec::new();
     let store = Store::of(repo);
     let last_good = store.last()?.map(|l| l.rid);
@@ -67,10 +70,22 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
             Ok(lines) => lines,
             // Nobody knows whether it is settled.
             Err(error) if fsx::is_denied(&error) => return Err(error.context("look whether a run is open")),
-            Err(_) if passed || recovered.contains(&rid) || told_its_end(&dir) => continue,
             Err(_) => {
                 let lines = read_up_to_damage(&dir.join("events.jsonl"));
-                push(&mut open, &recovered, Why::Unreadable, &rid, &dir, &lines);
+                match told_end(&dir) {
+                    // What was changed in it after that `evidence verify` finds.
+                    Some(told) => {
+                        passed |= told.exit_code == 0 && told.command == "release";
+                        let back: Option<Rollback> = read_record(&dir, "rollback.json").filter(is_verified);
+                        recovered.extend(back.as_ref().and_then(|b| b.recovers.clone()));
+                        set_aside |= back.as_ref().is_some_and(swapped_in);
+                        if back.is_some_and(|b| b.source == "archive") {
+                            break;
+                        }
+                    }
+                    None if passed => {}
+                    None => push(&mut open, &recovered, Why::Unreadable, &rid, &dir, &lines),
+                }
                 continue;
             }
         };
@@ -83,8 +98,9 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
             None => Why::Interrupted,
             Some(last) => {
                 let good = last.data["exit_code"] == 0;
-                let verified = back.as_ref().filter(|b| b.verified);
+                let verified = back.as_ref().filter(|b| is_verified(b));
                 recovered.extend(verified.and_then(|b| b.recovers.clone()));
+                set_aside |= verified.is_some_and(swapped_in);
                 if verified.is_some() && evidence::replaced(&lines) {
                     break;
                 }
@@ -103,6 +119,11 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
                 match back {
                     _ if !failed || passed => continue,
                     Some(back) if back.verified => continue,
+                    // It had its database back, which that later run has set aside: neither is live.
+                    Some(back) if set_aside && swapped_in(&back) => {
+                        recovered.extend(back.recovers);
+                        continue;
+                    }
                     Some(_) => Why::NotBack,
                     None if changed => Why::LeftInPlace,
                     None => continue,
@@ -114,12 +135,27 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
     Ok(open)
 }
 
-/// Of a run whose journal is damaged: did it end, and leave nothing to be settled? What was changed in it
-/// after that `evidence verify` finds.
-fn told_its_end(dir: &Path) -> bool {
-    let summary: Option<serde_json::Value> = read_record(dir, "summary.json");
-    let exit = summary.and_then(|s| s["exit_code"].as_u64());
-    dir.join(DIGEST).exists() && exit.is_some_and(|exit| ![40, 50].contains(&exit))
+/// What a run said of its end.
+#[derive(Deserialize)]
+struct Told {
+    command: String,
+    exit_code: u8,
+}
+
+/// Of a run whose journal is damaged: its end, where it ended and left nothing to be settled.
+fn told_end(dir: &Path) -> Option<Told> {
+    let told: Option<Told> = read_record(dir, "summary.json");
+    told.filter(|told| dir.join(DIGEST).exists() && ![40, 50].contains(&told.exit_code))
+}
+
+fn is_verified(back: &Rollback) -> bool {
+    back.verified
+}
+
+/// Has the copy got the live name in this rollback, whatever came of the rest of it?
+fn swapped_in(back: &Rollback) -> bool {
+    let from_a_copy = back.source == "clone" || back.source == "archive";
+    from_a_copy && back.database.live_oid != 0 && back.database.live_oid == back.database.expected_oid
 }
 
 fn push(open: &mut Vec<OpenRun>, recovered: &[String], why: Why, rid: &str, dir: &Path, lines: &[Line]) {
@@ -195,7 +231,7 @@ mod tests {
         run.journal.act("change", "unfence", json!({}), || Ok(((), json!({})))).unwrap();
         if let Some(exit) = exit {
             run.journal.seal(json!({ "exit_code": exit })).unwrap();
-            run.write_json("summary.json", &json!({ "exit_code": exit })).unwrap();
+            run.write_json("summary.json", &json!({ "command": "release", "exit_code": exit })).unwrap();
             std::fs::write(run.path.join(DIGEST), "").unwrap();
         }
         run.path.clone()
@@ -207,6 +243,14 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("\"act\":\"unfence\"", "\"act\":\"unfencf\"", 1)).unwrap();
         assert!(read_journal(&path).is_err(), "it was not damaged");
+    }
+
+    /// Which of two runs is the newer one is told by the millisecond in which they began.
+    fn later() {
+        let before = clock::rfc3339(Clock::System.now());
+        while clock::rfc3339(Clock::System.now()) == before {
+            std::thread::yield_now();
+        }
     }
 
     fn found(repo: &Path) -> Vec<(String, Why)> {
@@ -234,17 +278,45 @@ mod tests {
         }
     }
 
+    /// A rollback of `rid` that put the copy in, and the run that it stands in.
+    fn went_back(dir: &Path, verified: bool, recovers: Option<&str>) {
+        let mut back = Rollback { source: "clone".into(), verified, ..Default::default() };
+        back.database.expected_oid = 7;
+        back.database.live_oid = 7;
+        back.recovers = recovers.map(String::from);
+        std::fs::write(dir.join("rollback.json"), serde_json::to_string(&back).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_later_rollback_settles_a_run_whose_database_it_has_set_aside() {
+        let repo = tempfile::tempdir().unwrap();
+        let repo = repo.path();
+        let first = release(repo, "rel_first", Some(40));
+        went_back(&first, false, None);
+        assert_eq!(found(repo), [("rel_first".to_string(), Why::NotBack)]);
+        later();
+        let second = release(repo, "rel_second", Some(30));
+        assert_eq!(found(repo).len(), 1, "it did not go back to a clone");
+        went_back(&second, true, None);
+        assert_eq!(found(repo), []);
+        // One whose own clone still waits stays open.
+        std::fs::remove_file(first.join("rollback.json")).unwrap();
+        assert_eq!(found(repo), [("rel_first".to_string(), Why::LeftInPlace)]);
+        // Also where the later one can no longer be read.
+        went_back(&first, false, None);
+        damage(&second);
+        assert_eq!(found(repo), []);
+    }
+
     #[test]
     fn a_release_that_passed_later_settles_a_damaged_run() {
         let repo = tempfile::tempdir().unwrap();
         let repo = repo.path();
         damage(&release(repo, "rel_damaged", None));
-        // Which of two runs is the newer one is told by the millisecond in which they began.
-        let before = clock::rfc3339(Clock::System.now());
-        while clock::rfc3339(Clock::System.now()) == before {
-            std::thread::yield_now();
-        }
-        release(repo, "rel_good", Some(0));
+        later();
+        let good = release(repo, "rel_good", Some(0));
         assert_eq!(found(repo), []);
+        damage(&good);
+        assert_eq!(found(repo), [], "it has told its end");
     }
 }

@@ -4,6 +4,7 @@
 mod backward;
 mod change;
 mod record;
+mod since;
 
 pub use record::failure_of;
 
@@ -21,9 +22,7 @@ use crate::facts::Facts;
 use crate::fsx;
 use crate::lkg::Target;
 use crate::stand::Stand;
-use crate::stand::git::Dirt;
 use crate::steps::{backup, build, change as change_step, migrate, precheck, proof, ready};
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -145,7 +144,7 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             dirt: &flow.prepared.dirt,
             waived: (!flow.prepared.plan.rollback_enabled).then_some("rollback is switched off"),
         };
-        if let Some(why) = moved_on(flow)? {
+        if let Some(why) = since::moved_on(flow)? {
             return Err(Fault::new("the checkout was changed while it was built and proved")
                 .why(why)
                 .remedy("leave it alone while a release runs, then release again")
@@ -204,6 +203,14 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
 /// The precheck, and what must be there before it: data services and both halves of the lock.
 fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     let start = flow.start;
+    let planned = flow.facts.containers.clone();
+    flow.facts.refresh(start.stand)?;
+    if let Some(why) = since::other_stand(flow, &planned)? {
+        return Err(Fault::refused("the stand is not what the plan was made of")
+            .why(why)
+            .remedy("release again: the plan is made anew")
+            .into());
+    }
     let started = precheck::start_data_services(&ctx(flow, start.stand))?;
     if !started.is_empty() {
         flow.facts.refresh(start.stand)?;
@@ -220,7 +227,7 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     with_lock(flow, |lock| lock.take_database(&pg))?;
     // Asked again by the one who holds the lock.
     elsewhere::refuse(&pg, &start.config.repo)?;
-    if let Some(why) = moved_on(flow)? {
+    if let Some(why) = since::moved_on(flow)? {
         return Err(Fault::refused("the checkout is not what the plan was made of")
             .why(why)
             .remedy("release again: the plan is made anew")
@@ -248,20 +255,6 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     let green = precheck.baseline.iter().flat_map(|b| &b.checks).filter(|c| c.ok).count();
     let all = precheck.baseline.iter().flat_map(|b| &b.checks).count();
     Ok(((), format!("baseline {green} of {all} good, {} files scanned", precheck.scanned_files)))
-}
-
-/// What has changed in the checkout since the plan was made: another commit, or other edits of tracked
-/// files. Files that git does not know may come from services that run in the checkout.
-fn moved_on(flow: &Flow<'_>) -> Result<Option<String>> {
-    let stand = flow.start.stand;
-    let Prepared { head, dirt, .. } = flow.prepared;
-    let (head_now, dirt_now) = (stand.head()?, stand.dirt()?);
-    if head_now != *head {
-        return Ok(Some(format!("it was at {head} and is at {head_now} now")));
-    }
-    let edited = |of: &Dirt| of.content.iter().cloned().collect::<BTreeSet<_>>();
-    let other: Vec<String> = edited(&dirt_now).symmetric_difference(&edited(dirt)).cloned().collect();
-    Ok((!other.is_empty()).then(|| format!("edited meanwhile: {}", other.join(", "))))
 }
 
 /// B2 and the proof, side by side: whichever fails ends the other.

@@ -28,6 +28,7 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
     let head = start.stand.head()?;
     let rid = rid_of(&start.config.repo.join(EVIDENCE), "rbk", rid, Some(&head))?;
     let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "rollback")?;
+    offer.still_stands(&start.config.repo)?;
     let recovers = match &offer.choice {
         Choice::Recover(open) => Some(open.about.clone()),
         Choice::Undo { rid } => Some(rid.clone()),

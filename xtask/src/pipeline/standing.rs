@@ -24,6 +24,9 @@ pub struct Standing {
     pub gone: Vec<String>,
     /// Services that run, and that it did not have.
     pub strangers: Vec<String>,
+    /// Services that run another image than it did: made by hand, by a release that failed and stayed, or
+    /// from another checkout.
+    pub images: Vec<String>,
     /// What its commit is, where no branch has it as it is.
     pub commit: Vec<String>,
 }
@@ -47,12 +50,17 @@ pub fn look(start: &Start<'_>, facts: &Facts, last: Option<&LastKnownGood>, dirt
     let gone = target::gone(Some(last), &facts.model, &facts.app_services);
     let model = target::model_of(repo, Some(last))?;
     let strangers = running().map(|c| c.service.clone());
+    let images = last
+        .images
+        .iter()
+        .filter(|(s, image)| facts.container(s).is_some_and(|c| c.running() && c.image != *image));
     Ok(Standing {
         previous,
         code_live: mounted && moved,
         env: env::differences(repo, &last.rid),
         gone: gone.iter().filter(runs).cloned().collect(),
         strangers: strangers.filter(|s| model.as_ref().is_some_and(|m| !m.has(s))).collect(),
+        images: images.map(|(service, _)| service.clone()).collect(),
         commit: commit(start, last, here)?,
     })
 }
@@ -89,6 +97,13 @@ impl Standing {
         }
         if self.code_live {
             words.push("services mount the checkout: its code is live already, before this release".into());
+        }
+        if !self.images.is_empty() {
+            words.push(format!(
+                "{} run another image than in the last known good release: if this one fails, that release's code \
+                 comes back, not what runs now",
+                self.images.join(", ")
+            ));
         }
         words.extend(self.env.iter().map(|env| {
             format!(

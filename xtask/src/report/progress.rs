@@ -8,7 +8,8 @@ use std::time::Duration;
 const SHORT: Duration = Duration::from_secs(1);
 
 /// `dumping app: about 3.1 GB of 10.2 GB, 80.1 MB/s, about 1 min left, 1.2 GB written`. The rate is that
-/// since `first`, which was `elapsed` ago.
+/// since `first`, which was `elapsed` ago. The last part of what is itself estimated has no time: what is
+/// left then is many small things, and 10 GB of a dump were seen to stay at "2 s left" for 40 s.
 pub fn progress(what: &str, first: Far, now: Far, elapsed: Duration) -> String {
     if now == Far::default() {
         return what.into();
@@ -22,7 +23,10 @@ pub fn progress(what: &str, first: Far, now: Far, elapsed: Duration) -> String {
     if elapsed > SHORT && gained > 0 {
         let rate = gained as f64 / elapsed.as_secs_f64();
         text.push_str(&format!(", {}/s", human_bytes(rate as u64)));
-        if let Some(left) = now.total.and_then(|total| total.checked_sub(now.done)).filter(|left| *left > 0) {
+        let left = |total: u64| {
+            total.checked_sub(now.done).filter(|left| *left > 0 && !(now.about && left < &(total / 30)))
+        };
+        if let Some(left) = now.total.and_then(left) {
             text.push_str(&format!(", {} left", time(left as f64 / rate)));
         }
     }
@@ -75,5 +79,9 @@ mod tests {
         let now = Far { written: Some(7_000), ..Far::about(11_000_000, 10_000_000) };
         let said = progress("dumping app", Far::about(0, 10_000_000), now, S(10));
         assert_eq!(said, "dumping app: about 10.0 MB of about 10.0 MB, 1.0 MB/s, 7.0 kB written");
+        let nearly = progress("x", Far::about(0, 10_000_000), Far::about(9_800_000, 10_000_000), S(10));
+        assert_eq!(nearly, "x: about 9.8 MB of about 10.0 MB, 980.0 kB/s");
+        let before = progress("x", Far::about(0, 10_000_000), Far::about(9_000_000, 10_000_000), S(10));
+        assert_eq!(before, "x: about 9.0 MB of about 10.0 MB, 900.0 kB/s, about 1 s left");
     }
 }

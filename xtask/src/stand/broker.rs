@@ -50,10 +50,7 @@ impl Stand {
         let finished = self.exec.run(&call.quiet())?.success("ask Redis", Lane::A)?;
         let mut lines: Vec<String> =
             finished.text().lines().map(String::from).filter(|l| !l.is_empty()).collect();
-        if let Some(error) = lines
-            .iter()
-            .find(|l| l.starts_with("(error)") || l.starts_with("NOAUTH") || l.starts_with("ERR "))
-        {
+        if let Some(error) = lines.iter().find(|line| is_refusal(line)) {
             return Err(Fault::new("Redis refused a command").why(error.clone()).lane(Lane::A).into());
         }
         if lines.pop().as_deref() != Some("PONG") {
@@ -80,6 +77,35 @@ impl Stand {
     }
 }
 
+/// Is this line an error? Without a terminal redis-cli prints one like any other answer: its code is the
+/// first word. The codes are those of Redis's own source and documentation.
+fn is_refusal(line: &str) -> bool {
+    const CODES: [&str; 21] = [
+        "(error)",
+        "ASK",
+        "BUSY",
+        "BUSYKEY",
+        "CLUSTERDOWN",
+        "CROSSSLOT",
+        "ERR",
+        "EXECABORT",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "MOVED",
+        "NOAUTH",
+        "NOPERM",
+        "NOREPLICAS",
+        "NOSCRIPT",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+        "WRONGPASS",
+        "WRONGTYPE",
+    ];
+    line.split_once(' ').is_some_and(|(code, _)| CODES.contains(&code))
+}
+
 /// A word as redis-cli reads it.
 pub fn quoted(word: &str) -> String {
     let mut text = String::from("\"");
@@ -95,4 +121,24 @@ pub fn quoted(word: &str) -> String {
     }
     text.push('"');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_redis_are_told_from_answers() {
+        for error in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "NOPERM User default has no permissions to run the 'keys' command",
+            "EXECABORT Transaction discarded because of previous errors.",
+            "ERR unknown command",
+        ] {
+            assert!(is_refusal(error), "{error}");
+        }
+        for answer in ["OK", "1", "QUEUED", "celery", "ERR", "unacked_index", "orders of OOM"] {
+            assert!(!is_refusal(answer), "{answer}");
+        }
+    }
 }

@@ -3,8 +3,8 @@
 //! override is valid, and nothing blocks the swap.
 
 use crate::acts::{Ctx, blockers, code, properties, target};
-use crate::error::{Fault, Lane, Result};
-use crate::evidence::records::{Proof, Readiness};
+use crate::error::{Fault, Lane, Result, fault_of};
+use crate::evidence::records::{Blocker, Proof, Readiness};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store, Target};
 use crate::stand::git::Dirt;
@@ -50,6 +50,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
         missing: Vec::new(),
         ok: false,
     };
+    ready.blockers.extend(queues(ctx)?);
     ready.missing = missing(&ready, &target);
     ready.ok = ready.missing.is_empty();
     ctx.run.write_json("readiness.json", &ready)?;
@@ -67,6 +68,18 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
         .remedy(remedy)
         .lane(if ready.proof_equal { Lane::A } else { Lane::C })
         .into())
+}
+
+/// The queues are set aside once the services are stopped: whether Redis lets that be is asked before.
+fn queues(ctx: &Ctx<'_>) -> Result<Option<Blocker>> {
+    let Some(broker) = ctx.facts.broker(ctx.config) else { return Ok(None) };
+    let refused = ctx.stand("ready")?.redis(&broker, &[]).err();
+    Ok(refused.map(|error| Blocker {
+        id: "queues".into(),
+        found: format!("the queues cannot be set aside: {}", fault_of(&error)),
+        remedy: "let redis-cli in its container answer with the password that the container was started with"
+            .into(),
+    }))
 }
 
 /// Where no archive was restored, the properties of the database did not come out of one. A rollback

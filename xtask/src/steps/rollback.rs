@@ -120,13 +120,16 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     record.database.open = row.open;
     record.database.cited = "never written to by this release".into();
     code::names_back(ctx, "rollback", target)?;
-    freeze::forget_copies(ctx, "rollback", |id| id == target.id)?;
     if code::checkout_moved_on(ctx, "rollback", target)? {
         // The same containers would come back with the code that lies in the checkout now.
         previous_code(ctx, target, record)?;
         record.services = code::compare(ctx, "rollback", target)?.0;
     } else {
         code::start_again(ctx, "rollback", target)?;
+    }
+    // Copies of queues that were never touched: what stays of them is in nobody's way.
+    if let Err(error) = freeze::forget_copies(ctx, "rollback", |id| id == target.id) {
+        ctx.events.warn("rollback", format!("copies of the queues stay behind: {error:#}"));
     }
     prove::run(ctx, given, record)
 }
@@ -236,6 +239,10 @@ fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
     })
 }
 
+fn names<'a>(target: &'a Target, fence_record: &Fence, failed: &'a str) -> swap::Names<'a> {
+    swap::Names { live: &target.database, copy: &target.clone, copy_oid: fence_record.clone_oid, failed }
+}
+
 /// Where the copy is that goes in; an error where nobody has it any more.
 fn find(
     ctx: &Ctx<'_>,
@@ -245,9 +252,12 @@ fn find(
     failed: &str,
 ) -> Result<swap::Where> {
     let target = given.target;
-    match swap::find(admin, &target.database, failed, fence_record.clone_oid)? {
-        swap::Where::Lost => Err(Fault::new(format!("the clone {} is gone", target.clone))
-            .why(format!("no database has OID {}", fence_record.clone_oid))
+    match swap::find(admin, names(target, fence_record, failed))? {
+        swap::Where::Lost { named } => Err(Fault::new(format!("the clone {} is gone", target.clone))
+            .why(match named {
+                Some(name) => format!("it was live since, and a later run has set it aside as {name}"),
+                None => format!("no database has OID {}", fence_record.clone_oid),
+            })
             .remedy(from_backup(ctx, target))
             .lane(Lane::C)
             .into()),
@@ -269,10 +279,10 @@ fn swap_in(
 ) -> Result<()> {
     let target = given.target;
     let live = &target.database;
+    let names = names(target, fence_record, failed);
     record.database.expected_oid = fence_record.clone_oid;
     ctx.act("rollback", "fence", json!({ "database": live }), || {
-        let already =
-            matches!(swap::find(admin, live, failed, fence_record.clone_oid)?, swap::Where::Swapped { .. });
+        let already = matches!(swap::find(admin, names)?, swap::Where::Swapped { .. });
         if let (false, Some(row)) = (already, postgres::database(admin, live)?) {
             fence::fence(admin, &row.name)?;
         }
@@ -282,7 +292,7 @@ fn swap_in(
         if find(ctx, given, admin, fence_record, failed)? == swap::Where::Waiting {
             postgres::allow_connections(admin, &target.clone, false)?;
             postgres::end_sessions(admin, &target.clone, Duration::from_secs(30))?;
-            swap::swap(admin, live, &target.clone, failed, fence_record.clone_oid)?;
+            swap::swap(admin, names)?;
         }
         Ok(((), json!({ "oid": fence_record.clone_oid })))
     })?;

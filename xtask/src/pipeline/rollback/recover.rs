@@ -1,8 +1,8 @@
 //! Undoes an interrupted run: by what the world says, not by its journal alone.
 
-use super::{instead, tidied};
+use super::{instead, tidied, ways};
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, fence, script, smoke, stored};
+use crate::acts::{Ctx, code, fence, script, smoke, stored};
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::*;
 use crate::evidence::{
@@ -31,7 +31,12 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
     let store = Store::of(&ctx.config.repo);
     let mut record = match (reached, store.target(of)) {
         (Reached::Unchanged, _) | (_, None) => untouched(ctx, &dir, of, reached)?,
-        (_, Some(target)) => {
+        (_, Some(mut target)) => {
+            if open.why == Why::LeftInPlace && reached == Reached::Unfenced && !replaced(&lines) {
+                // Something may serve: it is not stopped for a version that cannot start.
+                code::keep_images(ctx, "rollback", &mut target)?;
+                ways::all_here(&target)?;
+            }
             let precheck: Option<Precheck> = read_record(&dir, "precheck.json");
             let fence = fence_of(&dir, &lines, &target);
             let sums: Option<Sums> = read_record(&dir, "sums_clone.json");

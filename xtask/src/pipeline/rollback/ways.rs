@@ -201,7 +201,7 @@ fn ready(
 }
 
 /// Refuses while something still serves: without an image of what ran then nothing would.
-fn all_here(target: &Target) -> Result<()> {
+pub(super) fn all_here(target: &Target) -> Result<()> {
     match target.images.iter().find(|i| !i.present && target.running.contains(&i.service)) {
         None => Ok(()),
         Some(gone) => Err(Fault::refused(format!("the image of {} is not here any more", gone.service))

@@ -90,8 +90,19 @@ fn a_backup_that_is_named_comes_before_a_run_that_is_open() {
     let before = Before::of(&case.stand);
     let release = case.killed(&deployed);
     let clone = release.json("fence.json")["clone"].as_str().unwrap().to_string();
-    case.stand.psql_on("postgres", &format!("DROP DATABASE \"{clone}\""));
     let backup = backup_of(&case.stand, &release);
+    let rename = |from: &str, to: &str| {
+        case.stand.psql_on("postgres", &format!("ALTER DATABASE \"{from}\" RENAME TO \"{to}\""));
+    };
+    rename(&clone, "set aside");
+    let refused = case.stand.run(&["rollback", "--yes"]);
+    case.checks.that("a clone under another name is none, and nothing is closed for it", || {
+        refused.clone().expect(40).says("set it aside as set aside");
+        let state = "SELECT datallowconn FROM pg_database WHERE datname = 'foxproflow'";
+        assert_eq!(case.stand.psql_on("postgres", state), ["t"], "it was closed{}", refused.at());
+    });
+    rename("set aside", &clone);
+    case.stand.psql_on("postgres", &format!("DROP DATABASE \"{clone}\""));
     let refused = case.stand.run(&["rollback", "--yes"]);
     let Case { stand, checks, .. } = &mut case;
     checks.that("a lost clone: the way that is left is named", || {

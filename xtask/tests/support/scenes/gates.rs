@@ -155,6 +155,29 @@ impl Gates {
             assert_eq!(evidence.requests().first().map(|r| r.0.as_str()), Some("A"), "the request{at}");
         });
 
+        let redis = self.stand.container("redis");
+        let moved = |from: &str, to: &str| {
+            tool(
+                "docker",
+                &["exec", &redis, "sh", "-c", &format!("mv $(command -v {from}) {to}")],
+                Path::new("/"),
+                None,
+            )
+        };
+        moved("redis-cli", "/usr/local/bin/redis-away");
+        let before = Before::of(&self.stand);
+        let outcome = self.stand.run(&["release", "--yes"]);
+        moved("redis-away", "/usr/local/bin/redis-cli");
+        self.checks.that("R0 is false: the queues cannot be set aside", || {
+            let evidence = self.stand.evidence(&outcome.clone().expect(20));
+            let at = &evidence.at;
+            before.containers_untouched(&self.stand, at);
+            self.stand.nothing_left_over(&self.kept, &outcome);
+            assert_eq!(evidence.verdict(), ("FAIL".into(), 20), "verdict{at}");
+            assert_eq!(evidence.gates(false), ["R0", "M1", "D1", "S1"], "gates that are false{at}");
+            outcome.says("the queues cannot be set aside");
+        });
+
         // Somebody built and started the API by hand, and cleaned up the image of the last release.
         let stand = &self.stand;
         let old = stand.containers()["api"].image.clone();

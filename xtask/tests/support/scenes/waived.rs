@@ -4,10 +4,11 @@
 use crate::support::before::{Before, live_oid};
 use crate::support::die::{Die, Moment};
 use crate::support::leftovers::Kept;
+use crate::support::process::tool;
 use crate::support::tamper::Copy;
 use crate::support::{Checks, Evidence, Outcome, Stand};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 struct Case {
     stand: Stand,
@@ -116,6 +117,23 @@ impl Case {
             let plan = stand.run(&["release", "--plan"]).expect(0);
             plan.says(&format!("release {} failed and was left in place: once this release", release.rid()));
         });
+        if version_now.is_some() {
+            checks.that(format!("{version}: what serves is not stopped for an image that is gone"), || {
+                let images = release.json("readiness.json")["images"].clone();
+                let api = images.as_array().unwrap().iter().find(|i| i["service"] == "api");
+                let image = api.unwrap()["id"].as_str().unwrap().to_string();
+                let file = stand.repo.with_file_name("image.tar").display().to_string();
+                let docker = |args: &[&str]| tool("docker", args, Path::new("/"), None);
+                let tags = docker(&["image", "inspect", "--format", "{{join .RepoTags \" \"}}", &image]);
+                let names: Vec<&str> = tags.split_whitespace().collect();
+                docker(&[&["save", "-o", &file], &names[..]].concat());
+                docker(&[&["image", "rm"], &names[..]].concat());
+                let refused = stand.run(&["rollback", "--yes"]);
+                docker(&["load", "-q", "-i", &file]);
+                refused.clone().expect(10).says("the image of api is not here any more");
+                assert_eq!(stand.api_version().as_deref(), version_now, "what answers{}", refused.at());
+            });
+        }
         let outcome = stand.run(&["rollback", "--yes"]);
         checks.that(format!("{version}: rollback ends it"), || {
             let back = stand.evidence(&outcome);

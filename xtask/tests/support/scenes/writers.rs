@@ -108,6 +108,7 @@ fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
     refused_when_it_has_begun(&stand, &kept, &mut checks);
     a_checkout_that_moves_on(&stand, &kept, &mut checks);
     a_table_that_stays_locked(&stand, &kept, &before, &mut checks);
+    a_stand_that_moves_on(&stand, &kept, &mut checks);
     checks.that("two that begin at the same time", || two_at_once(&stand));
     checks.that("no secret", || stand.no_secret_anywhere());
     checks.all_hold();
@@ -225,6 +226,23 @@ fn a_checkout_that_moves_on(stand: &Stand, kept: &Kept, checks: &mut Checks) {
         });
         checks.that(format!("{step}: leftovers"), || stand.nothing_left_over(kept, &outcome));
     }
+}
+
+/// Nor is the way back made of a stand that is there no more.
+fn a_stand_that_moves_on(stand: &Stand, kept: &Kept, checks: &mut Checks) {
+    let rids = stand.rids();
+    let begun = Moment::after("intent", "precheck", "step");
+    let running = Die::build(stand).stopped(stand, &["release", "--yes"], &begun);
+    let anew = ["compose", "-p", &stand.project, "up", "-d", "--no-deps", "--force-recreate", "beat"];
+    tool("docker", &anew, &stand.repo, None);
+    running.signal("CONT");
+    let outcome = stand.heard(running.wait(), &rids);
+    checks.that("a stand that moves on", || {
+        let told = outcome.clone().expect(10);
+        told.says("the stand is not what the plan was made of");
+        told.says("the container of beat");
+    });
+    checks.that("a stand that moves on: leftovers", || stand.nothing_left_over(kept, &outcome));
 }
 
 /// B1 is false when the dump cannot be made: the stand is untouched.

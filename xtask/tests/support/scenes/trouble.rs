@@ -1,0 +1,143 @@
+//! A second trouble on a stand that is not over the first one: queues that Redis
+//! does not take back, releases while that is open, and releases onto services
+//! that are stopped.
+
+use crate::support::die::{Die, Moment};
+use crate::support::leftovers::Kept;
+use crate::support::process::tool;
+use crate::support::{Checks, Evidence, Stand};
+use std::path::Path;
+
+/// One of the keys that go back with the database, which no worker of the sample takes from.
+const QUEUE: &str = "unacked_later";
+const NOTHING_RUNS: &str = "nothing runs, as before; the database is as it was at the fence";
+
+struct Case {
+    stand: Stand,
+    die: Die,
+    kept: Kept,
+    checks: Checks,
+}
+
+impl Case {
+    fn new() -> Case {
+        let mut stand = Stand::new();
+        stand.stop_soon();
+        let (_, kept) = stand.first_release();
+        Case { die: Die::build(&stand), stand, kept, checks: Checks::default() }
+    }
+
+    /// A bad release whose database is back, and whose queues Redis refuses: it has no memory left.
+    fn queues_refused(&mut self) -> Evidence {
+        let Case { stand, die, checks, .. } = self;
+        stand.version("bad-api-not-ready");
+        let rids = stand.rids();
+        let swapped = Moment::after("done", "rollback", "replay properties");
+        let running = die.stopped(stand, &["release", "--yes", "--json"], &swapped);
+        // The failed version has done what waited.
+        stand.redis(&["DEL", QUEUE]);
+        stand.redis(&["CONFIG", "SET", "maxmemory", "1"]);
+        running.signal("CONT");
+        let outcome = stand.heard(running.wait(), &rids);
+        let evidence = stand.evidence(&outcome);
+        checks.that("queues that Redis does not take back are not said to be back", || {
+            let at = &evidence.at;
+            assert_eq!((outcome.code, evidence.verdict()), (40, ("FAIL".into(), 40)), "verdict{at}");
+            outcome.says("OOM");
+            let record = evidence.json("rollback.json");
+            assert!(!record["broker"].to_string().contains("put back"), "{record:#}{at}");
+            stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
+        });
+        evidence
+    }
+
+    fn running(&self) -> Vec<String> {
+        let all = self.stand.containers();
+        all.into_iter().filter(|(_, c)| c.state == "running").map(|(service, _)| service).collect()
+    }
+}
+
+/// The short id of a run, by its clone.
+fn id_of(release: &Evidence) -> String {
+    let clone = release.json("fence.json")["clone"].as_str().unwrap().to_string();
+    clone.rsplit_once("__pre_").unwrap().1.into()
+}
+
+/// The names of images that are kept for going back to before a run.
+fn kept_images(stand: &Stand, id: &str) -> usize {
+    let all = tool("docker", &["image", "ls", "--format", "{{.Tag}} {{.Repository}}"], Path::new("/"), None);
+    all.lines().filter(|l| l.contains(&stand.project) && l.contains(id)).count()
+}
+
+#[test]
+fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
+    let mut case = Case::new();
+    case.stand.redis(&["RPUSH", QUEUE, "a task"]);
+    let release = case.queues_refused();
+    let id = id_of(&release);
+    let images = kept_images(&case.stand, &id);
+    assert!(images > 0, "no image is kept{}", release.at);
+
+    // A release fails before its change, and tidies up.
+    case.stand.version("bad-image");
+    let second = case.stand.run(&["release", "--yes"]);
+    let Case { stand, kept, checks, .. } = &mut case;
+    checks.that("a failed release leaves what an open one needs", || {
+        let at = second.clone().expect(20).at();
+        let kept = stand.redis(&["KEYS", "ff:*"]);
+        assert!(kept.contains(&format!("ff:freeze:{id}:{QUEUE}")), "the queue: {kept:?}{at}");
+        assert_eq!(kept_images(stand, &id), images, "images{at}");
+        stand.run(&["status"]).expect(0).says(&release.rid());
+    });
+    stand.redis(&["CONFIG", "SET", "maxmemory", "0"]);
+    let outcome = stand.run(&["rollback", "--yes", "--json"]);
+    checks.that("once Redis takes them the queues are back", || {
+        let back = stand.evidence(&outcome);
+        let at = &back.at;
+        assert_eq!((outcome.code, back.verdict()), (0, ("PASS".into(), 0)), "verdict{at}");
+        assert_eq!(stand.redis(&["LRANGE", QUEUE, "0", "-1"]), ["a task"], "the queue{at}");
+        stand.runs_version("1");
+        kept.rolled_back(back.json("rollback.json")["failed_database"].as_str().unwrap());
+        stand.nothing_left_over(kept, &outcome);
+    });
+
+    // The same again, and a second bad release over it: nothing runs before it.
+    let first = case.queues_refused();
+    case.stand.redis(&["CONFIG", "SET", "maxmemory", "0"]);
+    case.stand.version("bad-drop-column");
+    let outcome = case.stand.run(&["release", "--yes", "--json"]);
+    let running = case.running();
+    let Case { stand, checks, .. } = &mut case;
+    checks.that("back to stopped services is said to be that", || {
+        let second = stand.evidence(&outcome);
+        let at = &second.at;
+        assert_eq!((outcome.code, second.verdict()), (30, ("FAIL".into(), 30)), "verdict{at}");
+        assert_eq!(second.json("summary.json")["state_left"], NOTHING_RUNS, "state_left{at}");
+        assert!(second.gate("R1").0, "R1: {}{at}", second.gate("R1").1);
+        assert_eq!(running, ["postgres", "redis"], "what runs{at}");
+    });
+    checks.that("a run whose database a later one has set aside is open no more", || {
+        let status = stand.run(&["status", "--json"]).expect(0).json();
+        let open = status["interrupted"].to_string();
+        assert!(!open.contains(&first.rid()), "{open}{}", first.at);
+    });
+    // A good release onto stopped services, and its undo.
+    stand.version("good-v2");
+    let good = stand.run(&["release", "--yes"]).expect(0);
+    stand.runs_version("2");
+    let outcome = case.stand.run(&["rollback", "--yes", "--json"]);
+    let running = case.running();
+    let Case { stand, checks, .. } = &mut case;
+    checks.that("an undo goes back to stopped services, verified", || {
+        let back = stand.evidence(&outcome);
+        let at = &back.at;
+        assert_eq!((outcome.code, back.verdict()), (0, ("PASS".into(), 0)), "verdict{at}{}", good.at());
+        assert!(back.gate("R1").0, "R1: {}{at}", back.gate("R1").1);
+        let state = back.json("summary.json")["state_left"].as_str().unwrap().to_string();
+        assert!(state.starts_with("nothing runs"), "state_left: {state}{at}");
+        assert_eq!(running, ["postgres", "redis"], "what runs{at}");
+        stand.run(&["evidence", "verify", &back.rid()]).expect(0);
+    });
+    checks.that("no secret", || stand.no_secret_anywhere());
+    case.checks.all_hold();
+}
