@@ -59,6 +59,16 @@ impl Stand {
         Ok(lines)
     }
 
+    /// Does it answer, and as it was started?
+    pub fn redis_answers(&self, broker: &Broker) -> Result<()> {
+        match self.redis(broker, &[])?.first() {
+            None => Ok(()),
+            Some(line) => {
+                Err(Fault::new("Redis answers what was not asked").why(line.clone()).lane(Lane::A).into())
+            }
+        }
+    }
+
     /// Keys that match any of the patterns.
     pub fn redis_keys(&self, broker: &Broker, patterns: &[String]) -> Result<Vec<String>> {
         let commands: Vec<String> = patterns.iter().map(|p| format!("KEYS {}", quoted(p))).collect();

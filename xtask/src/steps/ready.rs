@@ -73,7 +73,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
 /// The queues are set aside once the services are stopped: whether Redis lets that be is asked before.
 fn queues(ctx: &Ctx<'_>) -> Result<Option<Blocker>> {
     let Some(broker) = ctx.facts.broker(ctx.config) else { return Ok(None) };
-    let refused = ctx.stand("ready")?.redis(&broker, &[]).err();
+    let refused = ctx.stand("ready")?.redis_answers(&broker).err();
     Ok(refused.map(|error| Blocker {
         id: "queues".into(),
         found: format!("the queues cannot be set aside: {}", fault_of(&error)),
