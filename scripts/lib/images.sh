@@ -86,8 +86,10 @@ build_base() {
   mirror=$(fetchable "$(uri_of Debian)")
   security=$(fetchable "$(uri_of Debian-Security)")
   [[ -n $mirror ]] || security=''
+  local -a root=()
+  ((EUID == 0)) || root=(sudo -n --preserve-env=http_proxy,https_proxy)
   # In namespaces of its own: killed, it takes its children and its mounts along.
-  as_root env "${PROXY_ENV[@]}" unshare --mount --pid --fork --kill-child \
+  "${root[@]}" unshare --mount --pid --fork --kill-child \
     "$LIB/base-rootfs.sh" "$WORK" "$IMAGES/debian-bookworm-slim" "$keyring" \
     ${mirror:+"$mirror"} ${security:+"$security"} |
     docker import --change 'CMD ["bash"]' \
@@ -109,12 +111,13 @@ fetchable() {
 # A proxy that apt was told about is not in the environment of wget or docker build.
 read_proxy() {
   local proxy=''
-  PROXY_ENV=() PROXY_ARGS=()
+  PROXY_ARGS=()
   eval "$(apt-config shell proxy Acquire::http::Proxy 2>/dev/null)"
   proxy=${http_proxy:-$proxy}
   [[ -n $proxy && $proxy != DIRECT ]] || return 0
-  PROXY_ENV=("http_proxy=$proxy" "https_proxy=${https_proxy:-$proxy}")
-  PROXY_ARGS=(--build-arg "http_proxy=$proxy" --build-arg "https_proxy=${https_proxy:-$proxy}")
+  # By the environment: it may hold a password, and arguments are shown to everybody.
+  export http_proxy=$proxy https_proxy=${https_proxy:-$proxy}
+  PROXY_ARGS=(--build-arg http_proxy --build-arg https_proxy)
 }
 
 # Side by side: each spends half of its time waiting for its downloads.

@@ -9,7 +9,7 @@ use crate::stand::broker::{self, Broker};
 use crate::stand::containers::Container;
 use crate::stand::model::Model;
 use crate::stand::postgres::Pg;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod learn;
 mod reach;
@@ -170,6 +170,19 @@ impl Facts {
     pub fn refresh(&mut self, stand: &Stand) -> Result<()> {
         self.containers = stand.containers()?;
         Ok(())
+    }
+
+    /// Which services have other containers than `then`, in words; none where they are the same ones.
+    pub fn made_anew(&self, then: &[Container]) -> Option<String> {
+        let made = |of: &[Container]| -> BTreeSet<(String, String)> {
+            of.iter().map(|c| (c.service.clone(), c.id.clone())).collect()
+        };
+        let (then, now) = (made(then), made(&self.containers));
+        let other: BTreeSet<&str> =
+            then.symmetric_difference(&now).map(|(service, _)| service.as_str()).collect();
+        let names: Vec<&str> = other.into_iter().collect();
+        (!names.is_empty())
+            .then(|| format!("made anew or removed meanwhile: the container of {}", names.join(", ")))
     }
 
     /// The database, once its container is there.

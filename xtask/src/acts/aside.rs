@@ -186,8 +186,13 @@ pub fn dump(ctx: &Ctx<'_>, step: &str, admin: &mut Psql, failed: &str) -> Result
             std::fs::remove_dir_all(&dir).with_context(|| format!("begin {} anew", dir.display()))?;
         }
         fsx::private_dir(&dir)?;
-        let (sha256, bytes) = stream(ctx, step, admin, failed, &dir.join("db.dump"))?;
-        read_back(ctx, step, failed, &dir.join("db.dump"))?;
+        let made = stream(ctx, step, admin, failed, &dir.join("db.dump"))
+            .and_then(|made| read_back(ctx, step, failed, &dir.join("db.dump")).map(|()| made));
+        if made.is_err() {
+            // Half a dump is of no use, and the live database may need its room.
+            let _ = std::fs::remove_dir_all(&dir);
+        }
+        let (sha256, bytes) = made?;
         let manifest = json!({
             "what": "the database that a rollback replaced: everything written to it, also after the fence",
             "database": failed, "rid": ctx.run.rid, "dump": "db.dump", "sha256": sha256, "bytes": bytes,

@@ -39,11 +39,6 @@ pub fn decide(
         .filter(|s| facts.container(s).is_some_and(|c| c.running() || c.state == "restarting"))
         .cloned()
         .collect();
-    let kind = match (last, running.is_empty()) {
-        (_, true) => "stopped",
-        (Some(_), false) => "release",
-        (None, false) => "as found",
-    };
     let commit = match last {
         Some(last) => last.commit.clone(),
         None => match previous_source(ctx) {
@@ -68,23 +63,38 @@ pub fn decide(
             .collect(),
         None => facts.mounts.iter().map(|(s, t)| (s.clone(), t.clone())).collect(),
     };
-    let tree = (!mounts.is_empty() && kind != "stopped")
-        .then(|| trees_root(ctx.config).join(&commit[..commit.len().min(12)]));
-    Ok(Target {
+    let mut target = Target {
         rid: ctx.run.rid.clone(),
         id: ctx.id.into(),
         database: facts.database.clone(),
         clone: clone.into(),
-        kind: kind.into(),
+        kind: String::new(),
         commit,
-        tree,
+        tree: None,
         mounts,
         images,
-        running,
+        running: Vec::new(),
         replaces: facts.app_services.clone(),
         binds: facts.containers.iter().map(|c| (c.service.clone(), c.binds.clone())).collect(),
         previous: last.cloned(),
-    })
+    };
+    starts(ctx, &mut target, running);
+    Ok(target)
+}
+
+/// Says which services are started on the way back, and with that what kind of way it is and whether it
+/// needs the previous source.
+pub fn starts(ctx: &Ctx<'_>, target: &mut Target, running: Vec<String>) {
+    target.running = running;
+    target.kind = match (&target.previous, target.running.is_empty()) {
+        (_, true) => "stopped",
+        (Some(_), false) => "release",
+        (None, false) => "as found",
+    }
+    .into();
+    let commit = &target.commit[..target.commit.len().min(12)];
+    let needed = !target.mounts.is_empty() && !target.running.is_empty();
+    target.tree = needed.then(|| trees_root(ctx.config).join(commit));
 }
 
 /// The source beside the checkout that a container runs from, if one does.

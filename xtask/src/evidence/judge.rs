@@ -60,6 +60,8 @@ pub const UP: (&str, &str) = ("deploy", "up");
 pub const REPLACE: (&str, &str) = ("rollback", "fence before the swap");
 /// The acts of a way back before which nothing was changed by it.
 pub const STOP_BACK: (&str, &str) = ("rollback", "stop failed version");
+/// Either starts the previous version again.
+const START_BACK: [&str; 2] = ["redeploy previous version", "start the same containers"];
 pub const OPEN_BACK: (&str, &str) = ("rollback", "open database");
 
 /// How far a run got in changing the stand.
@@ -86,6 +88,11 @@ pub fn replaced(journal: &[Line]) -> bool {
     has_begun(journal, REPLACE)
 }
 
+/// A step that failed, or a way back that was begun: whatever the records say, that was no PASS.
+fn tells_of_a_failure(journal: &[Line]) -> bool {
+    journal.iter().any(|l| l.kind == LineKind::Failed && l.act == "step") || has_begun(journal, STOP_BACK)
+}
+
 fn has_begun(journal: &[Line], (step, act): (&str, &str)) -> bool {
     journal.iter().any(|l| l.kind == LineKind::Intent && l.step == step && l.act == act)
 }
@@ -101,9 +108,9 @@ pub fn judge(dir: &Path) -> Result<Judgement> {
 
     if charge.command == "rollback" {
         let touched = [STOP_BACK, OPEN_BACK, REPLACE].iter().any(|act| has_begun(&journal, *act));
-        return Ok(judge_rollback(gates, failure, rollback, touched));
+        return Ok(judge_rollback(gates, failure, rollback, touched, &journal));
     }
-    if failure.is_none() && all_ok {
+    if failure.is_none() && all_ok && !tells_of_a_failure(&journal) {
         let waived = !charge.waivers.is_empty();
         return Ok(Judgement {
             verdict: if waived { Verdict::PassWaived } else { Verdict::Pass },
@@ -166,7 +173,10 @@ fn outcome(
                 false => "the previous version runs on the database as it was at the fence".into(),
             },
         ),
-        (_, Some(back)) => (Exit::NeedsPerson, format!("needs a person: {}", back.problems.join("; "))),
+        (_, Some(back)) => (
+            Exit::NeedsPerson,
+            format!("needs a person: {}{}", back.problems.join("; "), left_stopped(back, journal)),
+        ),
         (Reached::Unchanged, None) => {
             let own = failure.and_then(|f| f.exit).and_then(|code| match code {
                 2 => Some(Exit::Usage),
@@ -189,6 +199,19 @@ fn outcome(
     }
 }
 
+/// What a way back that ended half-way has left, as the end of a sentence.
+fn left_stopped(back: &Rollback, journal: &[Line]) -> &'static str {
+    let stopped = has_begun(journal, STOP_BACK) || has_begun(journal, STOP) && !has_begun(journal, UP);
+    let started = journal
+        .iter()
+        .any(|l| l.kind == LineKind::Done && l.step == "rollback" && START_BACK.contains(&l.act.as_str()));
+    match (stopped && !started, back.database.open) {
+        (false, _) => "",
+        (true, true) => "; the services are stopped",
+        (true, false) => "; the services are stopped, the database may be closed",
+    }
+}
+
 /// What a release has left that failed and was not to be rolled back.
 fn left_in_place(journal: &[Line]) -> &'static str {
     match reached(journal) {
@@ -203,6 +226,7 @@ fn judge_rollback(
     failure: Option<Failure>,
     rollback: Option<Rollback>,
     touched: bool,
+    journal: &[Line],
 ) -> Judgement {
     let all_ok = gates.iter().all(|g| g.ok);
     let reason = failure.as_ref().map(|f| join(&f.what, f.why.as_deref()));
@@ -229,7 +253,11 @@ fn judge_rollback(
                 (true, Some(failure)) => failure.what.clone(),
                 (true, None) => "not verified".into(),
             };
-            (Verdict::Fail, Exit::NeedsPerson, format!("needs a person: {what}"))
+            (
+                Verdict::Fail,
+                Exit::NeedsPerson,
+                format!("needs a person: {what}{}", left_stopped(back, journal)),
+            )
         }
         (None, _) => (Verdict::Fail, Exit::NeedsPerson, "needs a person: the rollback did not end".into()),
     };
@@ -272,6 +300,24 @@ fn join(what: &str, why: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::Journal;
+    use crate::redact::Redactor;
+    use serde_json::json;
+
+    #[test]
+    fn a_journal_that_tells_of_a_failure_is_of_no_pass() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let journal = Journal::create(&path, &Redactor::new()).unwrap();
+        let act = |act: &str, good: bool| {
+            let work = || if good { Ok(((), json!({}))) } else { Err(crate::error::anyhow!("no")) };
+            let _ = journal.act("smoke", act, json!({}), work);
+            tells_of_a_failure(&read_journal(&path).unwrap())
+        };
+        assert!(!act("step", true));
+        assert!(!act("ask the worker", false), "a step may do without one of its acts");
+        assert!(act("step", false));
+    }
 
     #[test]
     fn a_rollback_that_is_verified_needs_nobody_where_only_evidence_is_missing() {
@@ -285,7 +331,7 @@ mod tests {
             (false, None, Exit::NeedsPerson),
         ] {
             let gates = ["R1", "R2", "E1", "E4"].iter().map(|id| gate(id, open != Some(*id))).collect();
-            let judged = judge_rollback(gates, None, back(verified), true);
+            let judged = judge_rollback(gates, None, back(verified), true, &[]);
             assert_eq!(judged.exit, exit, "verified {verified}, open {open:?}: {judged:?}");
             assert_eq!(judged.state_left.starts_with("needs a person"), exit == Exit::NeedsPerson);
         }

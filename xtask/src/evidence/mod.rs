@@ -45,6 +45,7 @@ pub struct RunDir {
     pub journal: Journal,
     redactor: Redactor,
     logs: Mutex<BTreeMap<String, Arc<RawLog>>>,
+    lost: Mutex<Vec<String>>,
     room: Mutex<Option<Room>>,
 }
 
@@ -97,6 +98,7 @@ impl RunDir {
             journal,
             redactor: redactor.clone(),
             logs: Mutex::default(),
+            lost: Mutex::default(),
             room: Mutex::default(),
         })
     }
@@ -112,6 +114,11 @@ impl RunDir {
         Ok(log)
     }
 
+    /// Remembers that a log could not be written, where saying so at once would hide another failure.
+    pub fn lose(&self, what: String) {
+        self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(what);
+    }
+
     /// Every RAW log on disk; the journal says which of them are not whole.
     ///
     /// # Errors
@@ -119,7 +126,8 @@ impl RunDir {
     pub fn close_logs(&self) -> Result<()> {
         let logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let closed = logs.values().filter_map(|log| log.close().err());
-        let lost: Vec<String> = closed.map(|error| format!("{error:#}")).collect();
+        let mut lost: Vec<String> = closed.map(|error| format!("{error:#}")).collect();
+        lost.append(&mut self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         if lost.is_empty() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Reads a run back and says what does not fit: offline, from the files alone.
 
 use super::records::{Backup, Proof};
-use super::{Line, LineKind, Summary, derive, digest, read_journal, read_record};
+use super::{DIGEST, Line, LineKind, Summary, derive, digest, read_journal, read_record};
 use crate::error::Result;
 use crate::fsx;
 use serde_json::Value;
@@ -193,6 +193,11 @@ fn check_backup(dir: &Path, repo: &Path, backup: &Backup, told: &mut Told) {
     {
         return told
             .held(format!("the dump in {} is not the one that was made, as the proof found", backup.dir));
+    }
+    match fsx::sha256_file(&place.join(DIGEST)) {
+        Ok((hash, _)) if hash == backup.digest_sha256 => {}
+        Ok(_) => told.problem("backup: its digest.sha256 is not the one that the run made"),
+        Err(error) => told.problem(format!("backup: {error:#}")),
     }
     match digest::check(&place) {
         Ok(found) if found.is_empty() => told.held(format!("the backup's files fit: {}", backup.dir)),

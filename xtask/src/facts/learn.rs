@@ -29,6 +29,13 @@ pub fn learn_own_files(redactor: &Redactor, config: &Config) {
     for (key, value) in std::env::vars_os() {
         redactor.learn(&key.to_string_lossy(), &value.to_string_lossy());
     }
+    // What is sent as a key is one, whatever its variable is called.
+    let headers = config.smoke.http.iter().flat_map(|check| check.headers.values());
+    for variable in headers.chain([&config.smoke.key_env]) {
+        if let Ok(value) = std::env::var(variable) {
+            redactor.learn("smoke_header_secret", &value);
+        }
+    }
     // A rollback starts containers with what was valid then.
     let store = Store::of(&config.repo);
     for rid in store.releases() {

@@ -115,6 +115,15 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
     if let Some(run) = open.into_iter().next() {
         let words = match replaced(&read_journal(&run.dir.join("events.jsonl"))?) {
             true => format!("the backup that {} was bringing back; it {}", run.rid, run.words()),
+            false if run.about != run.rid => {
+                format!(
+                    "the state before {}, as {} {} was to; it {}",
+                    run.about,
+                    run.command,
+                    run.rid,
+                    run.words()
+                )
+            }
             false => format!("the state before {} {}, which {}", run.command, run.rid, run.words()),
         };
         return Ok(Offer { choice: Choice::Recover(run), words, consequences: vec![aside], seen });

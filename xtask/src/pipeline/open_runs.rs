@@ -37,6 +37,8 @@ pub struct OpenRun {
     /// The last act that was begun, in words.
     pub last: String,
     pub started: String,
+    /// Its way back was not verified, but the database of before is live.
+    pub database_back: bool,
 }
 
 impl OpenRun {
@@ -175,6 +177,8 @@ fn push(open: &mut Vec<OpenRun>, recovered: &[String], why: Why, rid: &str, dir:
         last: last.map_or("nothing".into(), |l| format!("{}: {}", l.step, l.act)),
         started: lines.first().map(|l| l.time.clone()).unwrap_or_default(),
         rid: rid.into(),
+        database_back: why == Why::NotBack
+            && read_record::<Rollback>(dir, "rollback.json").is_some_and(|back| swapped_in(&back)),
         dir: dir.into(),
     });
 }

@@ -20,9 +20,10 @@ use crate::evidence::{EVIDENCE, Previous, RunDir};
 use crate::exec::GIVEN_UP;
 use crate::facts::Facts;
 use crate::fsx;
-use crate::lkg::Target;
+use crate::lkg::{Store, Target};
 use crate::stand::Stand;
 use crate::steps::{backup, build, change as change_step, migrate, precheck, proof, ready};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -143,6 +144,7 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             head: &commit,
             dirt: &flow.prepared.dirt,
             waived: (!flow.prepared.plan.rollback_enabled).then_some("rollback is switched off"),
+            stopped: stopped(&start.config.repo)?,
         };
         if let Some(why) = since::moved_on(flow)? {
             return Err(Fault::new("the checkout was changed while it was built and proved")
@@ -255,6 +257,13 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     let green = precheck.baseline.iter().flat_map(|b| &b.checks).filter(|c| c.ok).count();
     let all = precheck.baseline.iter().flat_map(|b| &b.checks).count();
     Ok(((), format!("baseline {green} of {all} good, {} files scanned", precheck.scanned_files)))
+}
+
+/// The services that a run stopped and did not start again, although the database of before is back.
+fn stopped(repo: &Path) -> Result<Option<Vec<String>>> {
+    let open = open_runs::find(repo)?;
+    let about = open.iter().find(|run| run.database_back).map(|run| run.about.clone());
+    Ok(about.and_then(|rid| Store::of(repo).target(&rid)).map(|target| target.running))
 }
 
 /// B2 and the proof, side by side: whichever fails ends the other.

@@ -29,6 +29,15 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
     let rid = rid_of(&start.config.repo.join(EVIDENCE), "rbk", rid, Some(&head))?;
     let mut lock = Lock::take(&facts.engine_id, &start.config.stand.project, &rid, "rollback")?;
     offer.still_stands(&start.config.repo)?;
+    let planned = facts;
+    let mut facts = facts.clone();
+    facts.refresh(start.stand)?;
+    if let Some(why) = facts.made_anew(&planned.containers) {
+        return Err(Fault::refused("the stand is not the one that you were asked about")
+            .why(why)
+            .remedy("cargo xtask status says what runs now; then cargo xtask rollback again")
+            .into());
+    }
     let recovers = match &offer.choice {
         Choice::Recover(open) => Some(open.about.clone()),
         Choice::Undo { rid } => Some(rid.clone()),
@@ -37,11 +46,10 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
             open_runs::find(&start.config.repo)?.into_iter().next().map(|open| open.about)
         }
     };
-    let (run, mut plan) = single::open(start, facts, &rid, "rollback", &offer.words, Some(head.clone()))?;
+    let (run, mut plan) = single::open(start, &facts, &rid, "rollback", &offer.words, Some(head.clone()))?;
     plan.branch = start.stand.branch().unwrap_or_default();
     let previous = goes_to(&Store::of(&start.config.repo), &offer.choice, recovers.as_deref())?;
     let id = begin(start, &run, "rollback", previous, recovers.clone())?;
-    let mut facts = facts.clone();
     let outcome = step_to_its_end(&run, start.events, Some(start.interrupt), "rollback", || {
         go(start, &run, &mut facts, &id, &mut lock, offer, recovers.as_deref(), &head, &plan.run.time)
     });

@@ -14,6 +14,8 @@ const WINDOW: usize = 64 << 10;
 /// By how much windows overlap at least. A secret that is longer takes the rest
 /// of its line with it.
 const OVERLAP: usize = 8 << 10;
+/// No label of a secret is longer: a value whose label stands before a border begins within this much.
+const KEY: usize = 512;
 
 /// Masks what is pushed through it. Made by [`Redactor::stream`].
 pub struct Stream {
@@ -154,6 +156,12 @@ impl Stream {
         let mut end = text.len().saturating_sub(self.overlap());
         while end > 0 && text[end] & 0xC0 == 0x80 {
             end -= 1;
+        }
+        // A value whose key stands before `end` is found now or never.
+        for span in &judged.spans {
+            if span.start >= end && span.start < end + KEY {
+                end = span.end;
+            }
         }
         let end = line::write(text, &judged.spans, end, out);
         if end == text.len() {

@@ -8,14 +8,21 @@ static URL: LazyLock<Regex> = LazyLock::new(|| super::regex(r#"[A-Za-z0-9]://[^\
 /// Where the secrets lie in the URLs of a text, as byte ranges.
 pub(super) fn secrets(text: &[u8]) -> Vec<(usize, usize)> {
     let found = URL.find_iter(text).filter_map(|m| {
-        let (start, end) = secret(&text[m.start() + 4..m.end()])?;
+        let scheme = text[..=m.start()].rsplit(|b| !b.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let (start, end) = secret(&text[m.start() + 4..m.end()], has_ports(scheme))?;
         Some((m.start() + 4 + start, m.start() + 4 + end))
     });
     found.collect()
 }
 
+/// Is `//name:digits/...@` a port and a path in URLs of this scheme? Addresses of databases and brokers have no
+/// `@` in their path; a password of digits and a slash is what it is there.
+fn has_ports(scheme: &[u8]) -> bool {
+    [&b"http"[..], b"https", b"ws", b"wss"].iter().any(|s| scheme.eq_ignore_ascii_case(s))
+}
+
 /// The secret in what follows `://`.
-fn secret(rest: &[u8]) -> Option<(usize, usize)> {
+fn secret(rest: &[u8], has_ports: bool) -> Option<(usize, usize)> {
     let authority = rest.iter().position(|b| b"/?#".contains(b)).unwrap_or(rest.len());
     let colon = rest[..authority].iter().position(|b| *b == b':');
     let at = rest[..authority].iter().rposition(|b| *b == b'@');
@@ -30,8 +37,11 @@ fn secret(rest: &[u8]) -> Option<(usize, usize)> {
         (Some(colon), None) => {
             // No `@` before the path: a port, or a password with a slash in it.
             let port = &rest[colon + 1..authority];
-            let last = rest.iter().rposition(|b| *b == b'@')?;
-            (!port.iter().all(u8::is_ascii_digit)).then_some(())?;
+            let is_port = port.iter().all(u8::is_ascii_digit);
+            // An `@` in a query is no end of a password that may well be a port.
+            let query = rest.iter().position(|b| *b == b'?').filter(|_| is_port).unwrap_or(rest.len());
+            let last = rest[..query].iter().rposition(|b| *b == b'@')?;
+            (!is_port || !has_ports).then_some(())?;
             filled(rest, colon + 1, last)
         }
         // A token in the place of the user: `https://ghp_...@github.com`, Sentry's DSN.
@@ -77,6 +87,8 @@ mod tests {
             ),
             ("http:¦//u:p@h/?mail=a@b.c", "http://u:#@h/?mail=a@b.c"),
             ("http:¦//u:p:q@h", "http://u:#@h"),
+            ("postgresql:¦//app:2024#Secret@db/x", "postgresql://app:#@db/x"),
+            ("redis:¦//:12/34pass@redis/0", "redis://:#@redis/0"),
         ] {
             assert_eq!(shown(url), expected.replace('¦', ""));
         }
@@ -87,6 +99,8 @@ mod tests {
         for url in [
             "http://127.0.0.1:8080/health",
             "http://host:8080/users/@me",
+            "postgresql://db:5432/x?owner=a@b.c",
+            "redis://redis:6379/0",
             "ssh://git@github.com/x/y",
             "https://user7@host/x",
             "https://a/b:c@d",

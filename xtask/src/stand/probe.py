@@ -14,7 +14,7 @@ printing = threading.Lock()
 
 
 def answer(check, ok, detail="", items=()):
-    line = {"check": check, "ok": bool(ok), "detail": str(detail)[:500], "items": list(items)}
+    line = {"check": check, "ok": bool(ok), "detail": str(detail)[:20000], "items": list(items)}
     with printing:
         print(json.dumps(line), flush=True)
 

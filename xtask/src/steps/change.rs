@@ -4,7 +4,7 @@
 use crate::acts::{Ctx, cluster, elsewhere, fence, freeze, watch};
 use crate::error::{Fault, Lane, Result};
 use crate::event::Far;
-use crate::evidence::records::Fence;
+use crate::evidence::records::{Fence, Readiness};
 use crate::evidence::{STOP, UNFENCE};
 use crate::lkg::Target;
 use crate::stand::postgres;
@@ -56,6 +56,19 @@ pub fn stop(ctx: &Ctx<'_>, services: &[String]) -> Result<()> {
     })
 }
 
+/// Where rollback is off nobody puts the queues back: a Redis that refuses leaves no stopped stand then.
+fn queues_aside(ctx: &Ctx<'_>) -> Result<freeze::Frozen> {
+    let waived = ctx.run.read::<Readiness>("readiness.json").is_some_and(|r| r.waived.is_some());
+    freeze::freeze(ctx, "change").or_else(|error| match waived {
+        true => {
+            let note = format!("queues are left as they are: {error:#}");
+            ctx.events.warn("change", note.clone());
+            Ok(freeze::Frozen { keys: Vec::new(), note })
+        }
+        false => Err(error),
+    })
+}
+
 /// Fences the database and clones it under the fence; freezes the queues meanwhile.
 /// `admin` is a session on database `postgres`.
 pub fn fence_and_clone(
@@ -68,7 +81,7 @@ pub fn fence_and_clone(
     let database = &target.database;
     let pg = ctx.pg("change")?;
     std::thread::scope(|scope| {
-        let frozen = scope.spawn(|| freeze::freeze(ctx, "change"));
+        let frozen = scope.spawn(|| queues_aside(ctx));
         let start = Instant::now();
         let fenced = ctx.act("change", "fence", json!({ "database": database }), || {
             let fenced = fence::fence(admin, database)?;

@@ -3,6 +3,7 @@
 use crate::acts::{Ctx, up};
 use crate::error::{Lane, Result};
 use crate::evidence::records::{Deploy, ServiceUp};
+use crate::stand::Stand;
 use crate::stand::containers::Container;
 use serde_json::json;
 use std::sync::Arc;
@@ -56,8 +57,21 @@ fn never_replaced(ctx: &Ctx<'_>, deploy: &Deploy) -> Vec<String> {
     same.map(|s| format!("{} was never started anew: it runs since {}", s.service, s.started)).collect()
 }
 
+/// The end of what a container has printed, masked.
+fn logs_of(ctx: &Ctx<'_>, stand: &Stand, container: &Container) -> Result<String> {
+    let exec = ctx.stand.exec.shielded();
+    let finished = exec.run(&stand.logs(&container.id, 300))?;
+    // docker logs keeps the two streams apart; the file has both, by their time stamps.
+    // Each is masked before: what goes over several lines must not be torn apart.
+    let out = exec.redactor().output(&finished.text());
+    let mut lines: Vec<&str> = out.lines().chain(finished.stderr.lines()).collect();
+    lines.sort_by_key(|l| l.get(..30).unwrap_or_default().to_string());
+    Ok(lines.join("\n") + "\n")
+}
+
 /// compose_ps.json and the services' own logs, masked, with row values cut. What cannot be had is
-/// said in the log: it must not hide the failure that is being looked at.
+/// said in its place, and what cannot be written is lost evidence: neither may hide the failure that is
+/// being looked at.
 pub fn portrait(ctx: &Ctx<'_>, step: &str) -> Result<Vec<Container>> {
     let stand = ctx.stand(step)?;
     let containers = stand.containers()?;
@@ -65,15 +79,15 @@ pub fn portrait(ctx: &Ctx<'_>, step: &str) -> Result<Vec<Container>> {
     std::thread::scope(|scope| {
         for container in &containers {
             let stand = &stand;
-            scope.spawn(move || -> Result<()> {
-                let exec = ctx.stand.exec.shielded();
-                let finished = exec.run(&stand.logs(&container.id, 300))?;
-                // docker logs keeps the two streams apart; the file has both, by their time stamps.
-                // Each is masked before: what goes over several lines must not be torn apart.
-                let out = exec.redactor().output(&finished.text());
-                let mut lines: Vec<&str> = out.lines().chain(finished.stderr.lines()).collect();
-                lines.sort_by_key(|l| l.get(..30).unwrap_or_default().to_string());
-                ctx.run.write_text(&format!("logs_{}.log", container.service), &(lines.join("\n") + "\n"))
+            scope.spawn(move || {
+                let name = format!("logs_{}.log", container.service);
+                let text = logs_of(ctx, stand, container).unwrap_or_else(|error| {
+                    ctx.events.warn(step, format!("{name} has no logs: {error:#}"));
+                    format!("no logs: {error:#}\n")
+                });
+                if let Err(error) = ctx.run.write_text(&name, &text) {
+                    ctx.run.lose(format!("{name}: {error:#}"));
+                }
             });
         }
     });

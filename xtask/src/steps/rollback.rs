@@ -78,7 +78,8 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Rollback {
     let unfenced = given.reached == Reached::Unfenced;
     let begun = record.clone();
     let outcome = twice(ctx, given, || {
-        record = begun.clone();
+        let before = std::mem::replace(&mut record, begun.clone());
+        again::carry_over(before, &mut record);
         if unfenced { swap_back(ctx, given, &mut record) } else { undo(ctx, given, &mut record) }
     });
     let outcome = outcome.and_then(|()| match given.fence {

@@ -131,7 +131,7 @@ impl Copy {
 pub type Case = (&'static str, fn(&Copy, &Evidence), &'static str);
 
 /// What `evidence verify` must find in any run with a backup.
-pub const CASES: [Case; 20] = [
+pub const CASES: [Case; 21] = [
     ("a flipped bit in a RAW log", |c, _| Copy::flip(&c.dir.join("step_backup.log")), "step_backup.log"),
     ("a flipped bit in a record", |c, _| Copy::flip(&c.dir.join("proof.json")), "proof.json"),
     ("a flipped bit in the journal", |c, _| Copy::flip(&c.dir.join("events.jsonl")), "events.jsonl"),
@@ -141,6 +141,14 @@ pub const CASES: [Case; 20] = [
     ("no digest", |c, _| c.remove("digest.sha256"), "digest.sha256"),
     ("an added file", |c, _| std::fs::write(c.dir.join("more.txt"), "x").unwrap(), "more.txt"),
     ("a flipped bit in the dump", |c, _| Copy::flip(&c.backup().join("db.dump")), "db.dump"),
+    (
+        "a rewritten backup with a digest of its own",
+        |c, _| {
+            std::fs::write(c.backup().join("globals.sql"), "-- nothing\n").unwrap();
+            xtask::evidence::write_digest(&c.backup()).unwrap();
+        },
+        "its digest.sha256 is not the one",
+    ),
     ("a lost dump", |c, _| std::fs::remove_file(c.backup().join("db.dump")).unwrap(), "backup"),
     (
         "a dropped line of the journal",

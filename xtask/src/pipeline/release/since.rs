@@ -17,14 +17,7 @@ pub(super) fn other_stand(flow: &Flow<'_>, planned: &[Container]) -> Result<Opti
     if last != known {
         return Ok(Some(format!("the last known good release was {known} and is {last} now")));
     }
-    let made =
-        |of: &[Container]| of.iter().map(|c| (c.service.clone(), c.id.clone())).collect::<BTreeSet<_>>();
-    let (then, now) = (made(planned), made(&flow.facts.containers));
-    let other: BTreeSet<&str> =
-        then.symmetric_difference(&now).map(|(service, _)| service.as_str()).collect();
-    let names: Vec<&str> = other.into_iter().collect();
-    Ok((!names.is_empty())
-        .then(|| format!("made anew or removed meanwhile: the container of {}", names.join(", "))))
+    Ok(flow.facts.made_anew(planned))
 }
 
 /// What has changed in the checkout since the plan was made: another commit, or other edits of tracked

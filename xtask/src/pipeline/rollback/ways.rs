@@ -178,11 +178,15 @@ fn ready(
     }
     let last = store.last()?.map(|l| l.rid);
     if let Some(release) = code_of.filter(|r| Some(&r.rid) != last.as_ref()) {
-        // Its services that a later release did without.
-        let missing = |s: &String| ctx.facts.container(s).is_none() && !target.running.contains(s);
+        // Its services that a later release did without; all of them, where nothing runs: it was asked for.
+        let missing = |s: &String| {
+            !target.running.contains(s) && (ctx.facts.container(s).is_none() || target.running.is_empty())
+        };
         let gone: Vec<String> = release.images.iter().map(|(s, _)| s.clone()).filter(missing).collect();
         target.running.extend(gone);
     }
+    let running = std::mem::take(&mut target.running);
+    target::starts(ctx, &mut target, running);
     code::keep_images(ctx, "rollback", &mut target)?;
     all_here(&target)?;
     store.set_target(&target)?;

@@ -120,6 +120,21 @@ fn very_long_lines_lose_no_secret_at_the_borders_of_windows() {
     }
 }
 
+/// A label may stand on both sides of a border: its value is found with the first half of it.
+#[test]
+fn a_label_across_a_border_is_one() {
+    let redactor = redactor();
+    let border = 64 << 10;
+    for planted in
+        ["\"password\":\"hunter2\"", "Authorization: Bearer hunter2x9", "Failing row contains (1, hunter2)."]
+    {
+        for before in border - planted.len()..border + 2 {
+            let line = format!("{} {planted} {}\n", "x".repeat(before), "y ".repeat(10_000));
+            assert!(!redactor.output(&line).contains("hunter2"), "{planted} behind {before} bytes");
+        }
+    }
+}
+
 #[test]
 fn what_is_longer_than_a_window_takes_the_rest_of_its_line() {
     let redactor = redactor();

@@ -4,6 +4,7 @@
 use super::Given;
 use crate::acts::{Ctx, admin_app, app_prefix, wake};
 use crate::error::{Exit, Result, fault_of};
+use crate::evidence::records::Rollback;
 
 /// Does `work`, and once more when it was cut short. Every part of it asks the world before it acts.
 pub(super) fn twice(ctx: &Ctx<'_>, given: &Given<'_>, mut work: impl FnMut() -> Result<()>) -> Result<()> {
@@ -36,4 +37,12 @@ fn end_own(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<()> {
         pg.end_backends(&mut admin, &admin_app(id))?;
     }
     Ok(())
+}
+
+/// What the first try found of the clone: after the swap nobody finds it again.
+pub(super) fn carry_over(before: Rollback, record: &mut Rollback) {
+    if before.database.sums_equal == Some(false) {
+        record.database.sums_equal = Some(false);
+        record.problems.extend(before.problems.into_iter().take(1));
+    }
 }

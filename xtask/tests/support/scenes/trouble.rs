@@ -17,14 +17,16 @@ struct Case {
     die: Die,
     kept: Kept,
     checks: Checks,
+    /// The first release.
+    first: String,
 }
 
 impl Case {
     fn new() -> Case {
         let mut stand = Stand::new();
         stand.stop_soon();
-        let (_, kept) = stand.first_release();
-        Case { die: Die::build(&stand), stand, kept, checks: Checks::default() }
+        let (first, kept) = stand.first_release();
+        Case { die: Die::build(&stand), stand, kept, checks: Checks::default(), first: first.rid() }
     }
 
     /// A bad release whose database is back, and whose queues Redis refuses: it has no memory left.
@@ -46,6 +48,8 @@ impl Case {
             outcome.says("OOM");
             let record = evidence.json("rollback.json");
             assert!(!record["broker"].to_string().contains("put back"), "{record:#}{at}");
+            let state = evidence.json("summary.json")["state_left"].as_str().unwrap().to_string();
+            assert!(state.ends_with("; the services are stopped"), "state_left: {state}{at}");
             stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
         });
         evidence
@@ -67,6 +71,12 @@ fn id_of(release: &Evidence) -> String {
 fn kept_images(stand: &Stand, id: &str) -> usize {
     let all = tool("docker", &["image", "ls", "--format", "{{.Tag}} {{.Repository}}"], Path::new("/"), None);
     all.lines().filter(|l| l.contains(&stand.project) && l.contains(id)).count()
+}
+
+fn stop_services(stand: &Stand) {
+    let apps = ["api", "worker", "beat"].map(|service| stand.container(service));
+    let stop: Vec<&str> = ["stop", "-t", "5"].into_iter().chain(apps.iter().map(String::as_str)).collect();
+    tool("docker", &stop, Path::new("/"), None);
 }
 
 #[test]
@@ -101,11 +111,27 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
         stand.nothing_left_over(kept, &outcome);
     });
 
-    // The same again, and a second bad release over it: nothing runs before it.
+    // The same again, and a second bad release over it, while nothing runs.
     let first = case.queues_refused();
     case.stand.redis(&["CONFIG", "SET", "maxmemory", "0"]);
     case.stand.version("bad-drop-column");
-    let outcome = case.stand.run(&["release", "--yes", "--json"]);
+    let second = case.stand.run(&["release", "--yes", "--json"]);
+    let Case { stand, checks, .. } = &mut case;
+    checks.that("what the first one stopped and did not start again runs after the second one", || {
+        let evidence = stand.evidence(&second);
+        assert_eq!((second.code, evidence.verdict()), (30, ("FAIL".into(), 30)), "verdict{}", evidence.at);
+        stand.runs_version("1");
+        stand.run(&["smoke"]).expect(0);
+    });
+    checks.that("a run whose database a later one has set aside is open no more", || {
+        let status = stand.run(&["status", "--json"]).expect(0).json();
+        let open = status["interrupted"].to_string();
+        assert!(!open.contains(&first.rid()), "{open}{}", first.at);
+    });
+
+    // Somebody has stopped the services, and releases onto that.
+    stop_services(stand);
+    let outcome = stand.run(&["release", "--yes", "--json"]);
     let running = case.running();
     let Case { stand, checks, .. } = &mut case;
     checks.that("back to stopped services is said to be that", || {
@@ -116,18 +142,13 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
         assert!(second.gate("R1").0, "R1: {}{at}", second.gate("R1").1);
         assert_eq!(running, ["postgres", "redis"], "what runs{at}");
     });
-    checks.that("a run whose database a later one has set aside is open no more", || {
-        let status = stand.run(&["status", "--json"]).expect(0).json();
-        let open = status["interrupted"].to_string();
-        assert!(!open.contains(&first.rid()), "{open}{}", first.at);
-    });
     // A good release onto stopped services, and its undo.
     stand.version("good-v2");
     let good = stand.run(&["release", "--yes"]).expect(0);
     stand.runs_version("2");
     let outcome = case.stand.run(&["rollback", "--yes", "--json"]);
     let running = case.running();
-    let Case { stand, checks, .. } = &mut case;
+    let Case { stand, checks, first: first_good, .. } = &mut case;
     checks.that("an undo goes back to stopped services, verified", || {
         let back = stand.evidence(&outcome);
         let at = &back.at;
@@ -137,6 +158,22 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
         assert!(state.starts_with("nothing runs"), "state_left: {state}{at}");
         assert_eq!(running, ["postgres", "redis"], "what runs{at}");
         stand.run(&["evidence", "verify", &back.rid()]).expect(0);
+    });
+
+    // An earlier release that is asked for by name runs, also where nothing did: its own code, from its
+    // backup, while the checkout holds another.
+    let good = stand.evidence(&stand.run(&["release", "--yes"]).expect(0));
+    stop_services(stand);
+    let clone = good.json("fence.json")["clone"].as_str().unwrap().to_string();
+    stand.psql_on("postgres", &format!("DROP DATABASE \"{clone}\""));
+    let outcome = stand.run(&["rollback", "--yes", "--json", "--to", first_good]);
+    checks.that("a release that is asked for runs where nothing did", || {
+        let back = stand.evidence(&outcome);
+        let at = &back.at;
+        assert_eq!((outcome.code, back.verdict()), (0, ("PASS".into(), 0)), "verdict{at}");
+        assert_eq!(back.json("rollback.json")["source"], "archive", "{at}");
+        stand.runs_version("1");
+        stand.run(&["smoke"]).expect(0);
     });
     checks.that("no secret", || stand.no_secret_anywhere());
     case.checks.all_hold();
