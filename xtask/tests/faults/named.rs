@@ -130,6 +130,7 @@ pub const NAMED: &[Named] = &[
     only(&[Play::From], Before, "psql foxproflow__from_{{ID}} | SELECT row_to_json(q) FROM ( SELECT 'pg_largeobject'", &[Lie], "another size, well-formed; for how far and how long"),
     only(&[Play::From], Before, "psql postgres | SELECT pg_snapshot_xmax", &[Lie], "another transaction, well-formed: it is asked again under the fence"),
     only(BACK, Before, "git rev-parse --abbrev-ref HEAD", ALL, "a label in the records"),
+    only(&[Play::Release], Before, "docker inspect --type container", &[Lie], "asked again under the lock"),
     only(BACK, Before, "docker ps -a", &[Empty], "asked again before each act"),
     only(BACK, Before, "docker inspect --type container", &[Lie], "asked again before each act"),
     only(BACK, Before, "psql postgres | SELECT pg_database_size(oid)", SOFT, "a size for the one who is asked"),
