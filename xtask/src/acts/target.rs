@@ -73,19 +73,18 @@ pub fn decide(
         tree: None,
         mounts,
         images,
-        running: Vec::new(),
+        running,
         replaces: facts.app_services.clone(),
         binds: facts.containers.iter().map(|c| (c.service.clone(), c.binds.clone())).collect(),
         previous: last.cloned(),
     };
-    starts(ctx, &mut target, running);
+    settle(ctx, &mut target);
     Ok(target)
 }
 
-/// Says which services are started on the way back, and with that what kind of way it is and whether it
+/// What follows from which services are started on the way back: what kind of way it is, and whether it
 /// needs the previous source.
-pub fn starts(ctx: &Ctx<'_>, target: &mut Target, running: Vec<String>) {
-    target.running = running;
+pub fn settle(ctx: &Ctx<'_>, target: &mut Target) {
     target.kind = match (&target.previous, target.running.is_empty()) {
         (_, true) => "stopped",
         (Some(_), false) => "release",

@@ -52,8 +52,12 @@ struct Seen {
 
 impl Seen {
     fn now(repo: &Path) -> Result<Seen> {
-        let open = open_runs::find(repo)?.into_iter().map(|run| (run.rid, run.why)).collect();
-        Ok(Seen { last: Store::of(repo).last()?.map(|l| l.rid), open })
+        Ok(Seen::of(&open_runs::find(repo)?, Store::of(repo).last()?.as_ref()))
+    }
+
+    fn of(open: &[OpenRun], last: Option<&LastKnownGood>) -> Seen {
+        let open = open.iter().map(|run| (run.rid.clone(), run.why)).collect();
+        Seen { last: last.map(|l| l.rid.clone()), open }
     }
 }
 
@@ -76,11 +80,11 @@ impl Offer {
 /// Looks what there is to go back to. Changes nothing.
 pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer> {
     let repo = &start.config.repo;
-    let seen = Seen::now(repo)?;
     let store = Store::of(repo);
     let aside = "what was written since is kept in a database of its own, counted and dumped".to_string();
     let open = open_runs::find(repo)?;
     let last = store.last()?;
+    let seen = Seen::of(&open, last.as_ref());
     // What is asked for by name comes first: where the way back of an open run is lost, nothing else helps.
     let by_clone = |rid: &str| -> Result<bool> {
         Ok(open.is_empty()

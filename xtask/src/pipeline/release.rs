@@ -9,6 +9,7 @@ mod since;
 pub use record::failure_of;
 
 use super::lock::Lock;
+use super::open_runs::OpenRun;
 use super::prepare::Prepared;
 use super::{Ending, Start, StepFailure, StepResult, begin, open_runs, step};
 use crate::acts::sums::Sums;
@@ -23,7 +24,6 @@ use crate::fsx;
 use crate::lkg::{Store, Target};
 use crate::stand::Stand;
 use crate::steps::{backup, build, change as change_step, migrate, precheck, proof, ready};
-use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -41,13 +41,15 @@ pub(super) struct Flow<'a> {
     pub(super) fence: Option<Fence>,
     pub(super) clone_sums: Mutex<Option<(Sums, u64)>>,
     pub(super) built: bool,
+    /// Runs that a better version is a way out of, too.
+    unsettled: Vec<OpenRun>,
 }
 
 /// Runs the release that was prepared.
 pub fn release(start: &Start<'_>, prepared: &Prepared) -> Result<Ending> {
     let rid = &prepared.plan.run.rid;
     let lock = Lock::take(&prepared.facts.engine_id, &start.config.stand.project, rid, "release")?;
-    open_runs::refuse(&start.config.repo)?;
+    let unsettled = open_runs::refuse(&start.config.repo)?;
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
     let run = RunDir::create_with_room(&start.config.repo.join(EVIDENCE), rid, start.stand.exec.redactor())?;
     run.write_json("plan.json", &prepared.plan)?;
@@ -66,6 +68,7 @@ pub fn release(start: &Start<'_>, prepared: &Prepared) -> Result<Ending> {
         fence: None,
         clone_sums: Mutex::new(None),
         built: false,
+        unsettled,
     };
     let failure = forward(&mut flow).err().map(|f| failure_of(&f, &run));
     // Whatever filled the disk: the way back and the last writes have this much.
@@ -144,7 +147,7 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             head: &commit,
             dirt: &flow.prepared.dirt,
             waived: (!flow.prepared.plan.rollback_enabled).then_some("rollback is switched off"),
-            stopped: stopped(&start.config.repo)?,
+            stopped: stopped(flow),
         };
         if let Some(why) = since::moved_on(flow)? {
             return Err(Fault::new("the checkout was changed while it was built and proved")
@@ -260,10 +263,9 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
 }
 
 /// The services that a run stopped and did not start again, although the database of before is back.
-fn stopped(repo: &Path) -> Result<Option<Vec<String>>> {
-    let open = open_runs::find(repo)?;
-    let about = open.iter().find(|run| run.database_back).map(|run| run.about.clone());
-    Ok(about.and_then(|rid| Store::of(repo).target(&rid)).map(|target| target.running))
+fn stopped(flow: &Flow<'_>) -> Option<Vec<String>> {
+    let run = flow.unsettled.iter().find(|run| run.database_back)?;
+    Store::of(&flow.start.config.repo).target(&run.about).map(|target| target.running)
 }
 
 /// B2 and the proof, side by side: whichever fails ends the other.

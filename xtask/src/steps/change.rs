@@ -58,14 +58,13 @@ pub fn stop(ctx: &Ctx<'_>, services: &[String]) -> Result<()> {
 
 /// Where rollback is off nobody puts the queues back: a Redis that refuses leaves no stopped stand then.
 fn queues_aside(ctx: &Ctx<'_>) -> Result<freeze::Frozen> {
-    let waived = ctx.run.read::<Readiness>("readiness.json").is_some_and(|r| r.waived.is_some());
-    freeze::freeze(ctx, "change").or_else(|error| match waived {
-        true => {
-            let note = format!("queues are left as they are: {error:#}");
-            ctx.events.warn("change", note.clone());
-            Ok(freeze::Frozen { keys: Vec::new(), note })
+    freeze::freeze(ctx, "change").or_else(|error| {
+        if ctx.run.read::<Readiness>("readiness.json").is_none_or(|r| r.waived.is_none()) {
+            return Err(error);
         }
-        false => Err(error),
+        let note = format!("queues are left as they are: {error:#}");
+        ctx.events.warn("change", note.clone());
+        Ok(freeze::Frozen { keys: Vec::new(), note })
     })
 }
 

@@ -33,7 +33,8 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
     target.database.clone_from(&pg.database);
     if let (true, Some(stopped)) = (target.running.is_empty(), &given.stopped) {
         // Nobody wanted it stopped: the way back ends where that one should have.
-        target::starts(ctx, &mut target, stopped.clone());
+        target.running.clone_from(stopped);
+        target::settle(ctx, &mut target);
     }
     let about = json!({ "kind": target.kind, "commit": target.commit, "images": target.images.len() });
     let valid = ctx.act("ready", "prepare the way back", about, || {

@@ -63,6 +63,12 @@ impl Stand {
             .collect()
     }
 
+    /// Services of which a container runs.
+    pub fn running(&self) -> Vec<String> {
+        let all = self.containers();
+        all.into_iter().filter(|(_, c)| c.state == "running").map(|(service, _)| service).collect()
+    }
+
     /// `GET` from the API; none when nobody answers.
     pub fn get(&self, path: &str) -> Option<Answer> {
         let url = format!("http://127.0.0.1:{}{path}", self.sample.port);

@@ -185,8 +185,7 @@ fn ready(
         let gone: Vec<String> = release.images.iter().map(|(s, _)| s.clone()).filter(missing).collect();
         target.running.extend(gone);
     }
-    let running = std::mem::take(&mut target.running);
-    target::starts(ctx, &mut target, running);
+    target::settle(ctx, &mut target);
     code::keep_images(ctx, "rollback", &mut target)?;
     all_here(&target)?;
     store.set_target(&target)?;

@@ -87,12 +87,6 @@ impl Ways {
         all.iter().find_map(|pair| pair.strip_prefix(&format!("{name}=")).map(String::from))
     }
 
-    /// Services of which a container runs.
-    pub fn running(&self) -> Vec<String> {
-        let all = self.stand.containers();
-        all.into_iter().filter(|(_, c)| c.state == "running").map(|(service, _)| service).collect()
-    }
-
     /// Sends a task to a queue, returns its id.
     pub fn send(&self, task: &str, queue: &str) -> String {
         let worker = self.stand.container("worker");

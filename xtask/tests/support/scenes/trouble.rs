@@ -54,11 +54,6 @@ impl Case {
         });
         evidence
     }
-
-    fn running(&self) -> Vec<String> {
-        let all = self.stand.containers();
-        all.into_iter().filter(|(_, c)| c.state == "running").map(|(service, _)| service).collect()
-    }
 }
 
 /// The short id of a run, by its clone.
@@ -132,7 +127,7 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
     // Somebody has stopped the services, and releases onto that.
     stop_services(stand);
     let outcome = stand.run(&["release", "--yes", "--json"]);
-    let running = case.running();
+    let running = case.stand.running();
     let Case { stand, checks, .. } = &mut case;
     checks.that("back to stopped services is said to be that", || {
         let second = stand.evidence(&outcome);
@@ -147,7 +142,7 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
     let good = stand.run(&["release", "--yes"]).expect(0);
     stand.runs_version("2");
     let outcome = case.stand.run(&["rollback", "--yes", "--json"]);
-    let running = case.running();
+    let running = case.stand.running();
     let Case { stand, checks, first: first_good, .. } = &mut case;
     checks.that("an undo goes back to stopped services, verified", || {
         let back = stand.evidence(&outcome);

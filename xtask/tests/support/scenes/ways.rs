@@ -150,7 +150,7 @@ fn everything_at_once(ways: &mut Ways, found: &Evidence) -> (Before, Evidence) {
     });
     checks.that("services: exactly the previous ones, defined as they were", || {
         assert_eq!(APPS.map(|s| ways.definition(s)), defined, "definitions{at}");
-        assert_eq!(ways.running(), ["api", "beat", "cache", "postgres", "redis", "worker"], "what runs{at}");
+        assert_eq!(stand.running(), ["api", "beat", "cache", "postgres", "redis", "worker"], "what runs{at}");
         assert!(!stand.containers().contains_key("extra"), "a container of `extra` is left{at}");
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "somebody listens on the new port{at}");
         assert_eq!(record["removed"][0], "extra", "what was removed{at}");
