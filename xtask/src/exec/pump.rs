@@ -30,6 +30,7 @@ pub(super) fn read_into(
         let mut buffer = vec![0u8; 64 << 10];
         loop {
             match from.read(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => break,
                 Ok(read) => {
                     if to.send(wrap(buffer[..read].to_vec())).is_err() {
