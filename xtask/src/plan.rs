@@ -137,7 +137,7 @@ pub struct Inputs {
     /// None when the database does not run yet.
     pub database_bytes: Option<u64>,
     pub tables: u64,
-    /// Databases that the end of a release drops: replaced undo clones, dumped failed ones.
+    /// Databases that the end of a release drops, in words: replaced undo clones, dumped failed ones.
     pub drops: Vec<String>,
     /// Too little for a clone beside them: they are dropped before the proof instead.
     pub short_of_disk: bool,

@@ -111,11 +111,13 @@ fn databases(pg: &Pg) -> Result<Vec<Value>> {
 /// Runs that have not ended, of this checkout and of another one.
 fn not_ended(open: &[OpenRun], elsewhere: Option<&Elsewhere>) -> Vec<Value> {
     let here = open.iter().map(|o| {
-        json!({ "rid": o.rid, "command": o.command, "last": o.last, "words": o.words(), "since": o.started })
+        json!({ "rid": o.rid, "command": o.command, "last": o.last, "words": o.words(), "since": o.started,
+                "remedy": o.remedy() })
     });
     let there = elsewhere.map(|e| {
         let words = format!("has not ended; it was run by {}: finish or undo it there", e.place);
-        json!({ "rid": e.rid, "command": "release", "last": Value::Null, "words": words, "since": Value::Null })
+        json!({ "rid": e.rid, "command": "release", "last": Value::Null, "words": words, "since": Value::Null,
+                "remedy": Value::Null })
     });
     here.chain(there).collect()
 }
@@ -178,12 +180,9 @@ fn words(data: &Value) -> String {
         None => out.push_str("at work    nobody\n"),
     }
     for o in data["interrupted"].as_array().into_iter().flatten() {
-        out.push_str(&format!(
-            "OPEN       {} {} {}: cargo xtask rollback\n",
-            text(&o["command"]),
-            text(&o["rid"]),
-            text(&o["words"])
-        ));
+        let remedy = o["remedy"].as_str().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+        let (command, rid, words) = (text(&o["command"]), text(&o["rid"]), text(&o["words"]));
+        out.push_str(&format!("OPEN       {command} {rid} {words}{remedy}\n"));
     }
     for d in data["databases"].as_array().into_iter().flatten() {
         let what = match d["purpose"].as_str() {

@@ -93,8 +93,12 @@ fn tells_of_a_failure(journal: &[Line]) -> bool {
     journal.iter().any(|l| l.kind == LineKind::Failed && l.act == "step") || has_begun(journal, STOP_BACK)
 }
 
-fn has_begun(journal: &[Line], (step, act): (&str, &str)) -> bool {
-    journal.iter().any(|l| l.kind == LineKind::Intent && l.step == step && l.act == act)
+fn has_begun(journal: &[Line], act: (&str, &str)) -> bool {
+    journal.iter().any(|line| is_begun(line, act))
+}
+
+fn is_begun(line: &Line, (step, act): (&str, &str)) -> bool {
+    line.kind == LineKind::Intent && line.step == step && line.act == act
 }
 
 /// Judges the run in `dir`.
@@ -201,11 +205,14 @@ fn outcome(
 
 /// What a way back that ended half-way has left, as the end of a sentence.
 fn left_stopped(back: &Rollback, journal: &[Line]) -> &'static str {
-    let stopped = has_begun(journal, STOP_BACK) || has_begun(journal, STOP) && !has_begun(journal, UP);
-    let started = journal
-        .iter()
-        .any(|l| l.kind == LineKind::Done && l.step == "rollback" && START_BACK.contains(&l.act.as_str()));
-    match (stopped && !started, back.database.open) {
+    // Each try of the way back stops and starts them anew: the last one counts.
+    let stopped = journal.iter().rposition(|l| is_begun(l, STOP_BACK) || is_begun(l, STOP));
+    let started = |l: &Line| {
+        is_begun(l, UP)
+            || l.kind == LineKind::Done && l.step == "rollback" && START_BACK.contains(&l.act.as_str())
+    };
+    let stopped = stopped.is_some_and(|at| !journal[at..].iter().any(started));
+    match (stopped, back.database.open) {
         (false, _) => "",
         (true, true) => "; the services are stopped",
         (true, false) => "; the services are stopped, the database may be closed",

@@ -245,9 +245,30 @@ pub fn runs(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(dirs)
 }
 
-/// When a run began: the time of its first journal line.
+/// When a run began: the time of its first journal line, or, where that is damaged, the time in its name.
+pub fn began(dir: &Path) -> Option<String> {
+    let lines = read_up_to_damage(&dir.join("events.jsonl"));
+    lines.into_iter().next().map(|first| first.time).or_else(|| time_in_name(dir))
+}
+
+/// The same, to sort by. A run of which nobody knows it counts as the newest, so that no other one is
+/// taken for a later one; one that may not be looked into as the oldest.
 pub fn started(dir: &Path) -> String {
-    read_up_to_damage(&dir.join("events.jsonl")).first().map(|l| l.time.clone()).unwrap_or_default()
+    began(dir).unwrap_or_else(|| match std::fs::File::open(dir.join("events.jsonl")) {
+        Ok(_) => "unknown".into(),
+        Err(_) => String::new(),
+    })
+}
+
+/// The UTC time in a rid that was not chosen by hand (`rel_20261123-225228_c3dedd6`), as in a journal.
+fn time_in_name(dir: &Path) -> Option<String> {
+    let name = dir.file_name()?.to_str()?;
+    let time = name.split('_').nth(1)?;
+    let digits = |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    let (day, clock) = time.split_once('-').filter(|(day, clock)| digits(day, 8) && digits(clock, 6))?;
+    let ((year, month, day), (hour, minute, second)) =
+        ((&day[..4], &day[4..6], &day[6..]), (&clock[..2], &clock[2..4], &clock[4..]));
+    Some(format!("{year}-{month}-{day}T{hour}:{minute}:{second}"))
 }
 
 #[cfg(test)]

@@ -133,6 +133,31 @@ fn a_rollback_without_a_record_left_the_stand_alone_only_before_its_first_act() 
 }
 
 #[test]
+fn a_release_whose_way_back_failed_says_whether_the_last_try_left_services_stopped() {
+    let (stop, start) = (STOP_BACK, ("rollback", "redeploy previous version"));
+    for (acts, stopped) in [
+        (&[STOP][..], true),
+        (&[STOP, UP], false),
+        (&[STOP, UP, stop], true),
+        (&[STOP, UP, stop, start], false),
+        (&[STOP, UP, stop, start, stop], true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = run(dir.path());
+        run.write_json("plan.json", &json!({ "command": "release" })).unwrap();
+        for act in acts {
+            run.journal.act(act.0, act.1, json!({}), || Ok(((), json!({})))).unwrap();
+        }
+        let failure = records::Failure { what: "the API is not ready".into(), ..records::Failure::default() };
+        run.write_json("failure.json", &failure).unwrap();
+        run.write_json("rollback.json", &records::Rollback::default()).unwrap();
+        let judged = judge(&run.path).unwrap();
+        assert_eq!(judged.exit, Exit::NeedsPerson, "{acts:?}: {judged:?}");
+        assert_eq!(judged.state_left.contains("the services are stopped"), stopped, "{acts:?}: {judged:?}");
+    }
+}
+
+#[test]
 fn no_row_is_lost_only_where_the_database_of_the_fence_is_shown_to_be_there() {
     let dir = tempfile::tempdir().unwrap();
     let run = run(dir.path());

@@ -214,12 +214,8 @@ fn runs(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
     for run in open {
         let words = format!("{} {} {}", run.command, run.rid, run.words());
         match run.why {
-            Why::Interrupted | Why::Unreadable => found.bad("open", words, "cargo xtask rollback"),
-            Why::NotBack | Why::LeftInPlace => found.warn(
-                "open",
-                words,
-                "cargo xtask rollback tries again; a better version is a way out, too",
-            ),
+            Why::LeftInPlace => found.warn("open", words, &run.remedy()),
+            Why::Interrupted | Why::NotBack | Why::Unreadable => found.bad("open", words, &run.remedy()),
         }
     }
     match Store::of(repo).last() {

@@ -115,9 +115,16 @@ pub fn offer(start: &Start<'_>, facts: &Facts, wanted: &Wanted) -> Result<Offer>
         consequences.extend(open.first().map(instead));
         return Ok(Offer { choice: Choice::Backup { dir }, words, consequences, seen });
     }
-    open_runs::refuse_unreadable(&open)?;
+    // A backup that was being brought back took the place of everything before it.
+    let replacing = match open.first() {
+        Some(run) if run.why != Why::Unreadable => replaced(&read_journal(&run.dir.join("events.jsonl"))?),
+        _ => false,
+    };
+    if !replacing {
+        open_runs::refuse_unreadable(&open)?;
+    }
     if let Some(run) = open.into_iter().next() {
-        let words = match replaced(&read_journal(&run.dir.join("events.jsonl"))?) {
+        let words = match replacing {
             true => format!("the backup that {} was bringing back; it {}", run.rid, run.words()),
             false if run.about != run.rid => {
                 format!(

@@ -37,8 +37,6 @@ pub struct OpenRun {
     /// The last act that was begun, in words.
     pub last: String,
     pub started: String,
-    /// Its way back was not verified, but the database of before is live.
-    pub database_back: bool,
 }
 
 impl OpenRun {
@@ -51,6 +49,20 @@ impl OpenRun {
             Why::Unreadable => "cannot be read: whether it ended, and how far it came, is not known".into(),
         }
     }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self.why {
+            Why::Interrupted => "cargo xtask rollback".into(),
+            Why::NotBack => "cargo xtask rollback tries again".into(),
+            Why::LeftInPlace => "cargo xtask rollback, or release a better version".into(),
+            Why::Unreadable => format!(
+                "cargo xtask rollback --backup DIR, or --to RID, takes its place; where the stand is as it should \
+                 be, move {} away",
+                self.dir.display()
+            ),
+        }
+    }
 }
 
 /// Runs that are not settled, newest first. Must be called by the one who holds the lock, or only to
@@ -61,8 +73,6 @@ impl OpenRun {
 pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
     let mut recovered = Vec::new();
     let mut passed = false;
-    // A later run went back to a clone: the database that was live before it is no longer.
-    let mut set_aside = false;
     let mut open = Vec::new();
     let store = Store::of(repo);
     let last_good = store.last()?.map(|l| l.rid);
@@ -75,12 +85,14 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
             Err(_) => {
                 let lines = read_up_to_damage(&dir.join("events.jsonl"));
                 match told_end(&dir) {
+                    // Of which runs it could be the end nobody knows.
+                    Some(_) if evidence::began(&dir).is_none() => {}
                     // What was changed in it after that `evidence verify` finds.
                     Some(told) => {
                         passed |= told.exit_code == 0 && told.command == "release";
-                        let back: Option<Rollback> = read_record(&dir, "rollback.json").filter(is_verified);
+                        let back: Option<Rollback> =
+                            read_record(&dir, "rollback.json").filter(|b: &Rollback| b.verified);
                         recovered.extend(back.as_ref().and_then(|b| b.recovers.clone()));
-                        set_aside |= back.as_ref().is_some_and(swapped_in);
                         if back.is_some_and(|b| b.source == "archive") {
                             break;
                         }
@@ -100,9 +112,8 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
             None => Why::Interrupted,
             Some(last) => {
                 let good = last.data["exit_code"] == 0;
-                let verified = back.as_ref().filter(|b| is_verified(b));
+                let verified = back.as_ref().filter(|b| b.verified);
                 recovered.extend(verified.and_then(|b| b.recovers.clone()));
-                set_aside |= verified.is_some_and(swapped_in);
                 if verified.is_some() && evidence::replaced(&lines) {
                     break;
                 }
@@ -121,11 +132,6 @@ pub fn find(repo: &Path) -> Result<Vec<OpenRun>> {
                 match back {
                     _ if !failed || passed => continue,
                     Some(back) if back.verified => continue,
-                    // It had its database back, which that later run has set aside: neither is live.
-                    Some(back) if set_aside && swapped_in(&back) => {
-                        recovered.extend(back.recovers);
-                        continue;
-                    }
                     Some(_) => Why::NotBack,
                     None if changed => Why::LeftInPlace,
                     None => continue,
@@ -150,16 +156,6 @@ fn told_end(dir: &Path) -> Option<Told> {
     told.filter(|told| dir.join(DIGEST).exists() && ![40, 50].contains(&told.exit_code))
 }
 
-fn is_verified(back: &Rollback) -> bool {
-    back.verified
-}
-
-/// Has the copy got the live name in this rollback, whatever came of the rest of it?
-fn swapped_in(back: &Rollback) -> bool {
-    let from_a_copy = back.source == "clone" || back.source == "archive";
-    from_a_copy && back.database.live_oid != 0 && back.database.live_oid == back.database.expected_oid
-}
-
 fn push(open: &mut Vec<OpenRun>, recovered: &[String], why: Why, rid: &str, dir: &Path, lines: &[Line]) {
     // A recovery that did not end, or not well, stands for the run that it recovers; one that has begun
     // to replace the database is finished itself.
@@ -177,8 +173,6 @@ fn push(open: &mut Vec<OpenRun>, recovered: &[String], why: Why, rid: &str, dir:
         last: last.map_or("nothing".into(), |l| format!("{}: {}", l.step, l.act)),
         started: lines.first().map(|l| l.time.clone()).unwrap_or_default(),
         rid: rid.into(),
-        database_back: why == Why::NotBack
-            && read_record::<Rollback>(dir, "rollback.json").is_some_and(|back| swapped_in(&back)),
         dir: dir.into(),
     });
 }
@@ -188,8 +182,23 @@ fn command(lines: &[Line]) -> String {
     Some(evidence::begun(lines).command).filter(|c| !c.is_empty()).unwrap_or_else(|| "release".into())
 }
 
-/// Refuses while a run is interrupted. One that could not be rolled back does not refuse: a better
-/// version is a way out, too. Returns those.
+/// [`refuse`], and, for a release that is to have a way back, also while a run could not be rolled back:
+/// what was before that one is not there as a whole, and so nothing is that it could go back to.
+pub fn refuse_release(repo: &Path, rollback_enabled: bool) -> Result<Vec<OpenRun>> {
+    let open = refuse(repo)?;
+    match open.iter().find(|run| rollback_enabled && run.why == Why::NotBack) {
+        None => Ok(open),
+        Some(run) => Err(Fault::refused(format!("{} {} {}", run.command, run.rid, run.words()))
+            .why("the state before it is not back as a whole, so there is nothing that this release could go back to")
+            .remedy(
+                "mend what it names, then cargo xtask rollback, or with --backup DIR or --to RID; where a better \
+                 version is the way out, release it with --no-rollback and the reason",
+            )
+            .into()),
+    }
+}
+
+/// Refuses while a run is interrupted or cannot be read. Returns what else is open.
 pub fn refuse(repo: &Path) -> Result<Vec<OpenRun>> {
     let open = find(repo)?;
     refuse_unreadable(&open)?;
@@ -211,11 +220,7 @@ pub fn refuse_unreadable(open: &[OpenRun]) -> Result<()> {
     let damage = read_journal(&run.dir.join("events.jsonl")).err();
     Err(Fault::refused(format!("{} {} {}", run.command, run.rid, run.words()))
         .why(damage.map(|error| format!("{error:#}")).unwrap_or_default())
-        .remedy(format!(
-            "cargo xtask rollback --backup DIR, or --to RID, takes its place; where the stand is as it should be, \
-             move {} away",
-            run.dir.display()
-        ))
+        .remedy(run.remedy())
         .into())
 }
 
@@ -282,34 +287,20 @@ mod tests {
         }
     }
 
-    /// A rollback of `rid` that put the copy in, and the run that it stands in.
-    fn went_back(dir: &Path, verified: bool, recovers: Option<&str>) {
-        let mut back = Rollback { source: "clone".into(), verified, ..Default::default() };
-        back.database.expected_oid = 7;
-        back.database.live_oid = 7;
-        back.recovers = recovers.map(String::from);
-        std::fs::write(dir.join("rollback.json"), serde_json::to_string(&back).unwrap()).unwrap();
-    }
-
     #[test]
-    fn a_later_rollback_settles_a_run_whose_database_it_has_set_aside() {
+    fn a_release_with_a_way_back_refuses_while_another_is_not_back() {
         let repo = tempfile::tempdir().unwrap();
         let repo = repo.path();
         let first = release(repo, "rel_first", Some(40));
-        went_back(&first, false, None);
-        assert_eq!(found(repo), [("rel_first".to_string(), Why::NotBack)]);
-        later();
-        let second = release(repo, "rel_second", Some(30));
-        assert_eq!(found(repo).len(), 1, "it did not go back to a clone");
-        went_back(&second, true, None);
-        assert_eq!(found(repo), []);
-        // One whose own clone still waits stays open.
-        std::fs::remove_file(first.join("rollback.json")).unwrap();
         assert_eq!(found(repo), [("rel_first".to_string(), Why::LeftInPlace)]);
-        // Also where the later one can no longer be read.
-        went_back(&first, false, None);
-        damage(&second);
-        assert_eq!(found(repo), []);
+        assert_eq!(refuse_release(repo, true).unwrap().len(), 1, "a better version is a way out");
+        let back = Rollback { source: "clone".into(), ..Default::default() };
+        std::fs::write(first.join("rollback.json"), serde_json::to_string(&back).unwrap()).unwrap();
+        assert_eq!(found(repo), [("rel_first".to_string(), Why::NotBack)]);
+        let fault = crate::error::fault_of(&refuse_release(repo, true).unwrap_err());
+        assert_eq!(fault.exit, Some(crate::error::Exit::Refused));
+        assert!(fault.to_string().contains("rel_first"), "{fault}");
+        assert_eq!(refuse_release(repo, false).unwrap().len(), 1, "it promises no way back");
     }
 
     #[test]
@@ -322,5 +313,32 @@ mod tests {
         assert_eq!(found(repo), []);
         damage(&good);
         assert_eq!(found(repo), [], "it has told its end");
+    }
+
+    #[test]
+    fn a_run_of_which_nobody_knows_when_it_began_is_settled_by_no_other() {
+        let repo = tempfile::tempdir().unwrap();
+        let repo = repo.path();
+        let cut = |dir: &Path| {
+            let path = dir.join("events.jsonl");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.replacen('{', " ", 1)).unwrap();
+        };
+        cut(&release(repo, "rel_19991231-235959_0000000", None));
+        let unknown = release(repo, "rel_mine", None);
+        cut(&unknown);
+        later();
+        let good = release(repo, "rel_good", Some(0));
+        let mine = [("rel_mine".to_string(), Why::Unreadable)];
+        assert_eq!(found(repo), mine, "the name tells of the other");
+        // Nor does it settle another.
+        cut(&good);
+        later();
+        release(repo, "rel_left", Some(40));
+        let both = [mine[0].clone(), ("rel_left".to_string(), Why::LeftInPlace)];
+        assert_eq!(
+            found(repo).into_iter().filter(|(rid, _)| !rid.starts_with("rel_1999")).collect::<Vec<_>>(),
+            both
+        );
     }
 }

@@ -7,7 +7,7 @@ use crate::acts::{elsewhere, room};
 use crate::clock::{self, Clock};
 use crate::config::allow::{self, Allowed};
 use crate::error::{Context, Fault, Result};
-use crate::evidence::{self, EVIDENCE, free_rid, new_rid};
+use crate::evidence::{self, DIGEST, EVIDENCE, free_rid, new_rid};
 use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
@@ -54,7 +54,8 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     facts::learn_secrets(stand, &facts.model);
     let pg = facts.pg(stand, start.config).ok();
     lock::refuse_if_held(&facts.engine_id, &start.config.stand.project, pg.as_ref())?;
-    let unsettled = open_runs::refuse(&start.config.repo)?;
+    let unsettled =
+        open_runs::refuse_release(&start.config.repo, options.waivers.rollback_enabled(start.config))?;
     if let Some(pg) = &pg {
         elsewhere::refuse(pg, &start.config.repo)?;
     }
@@ -107,8 +108,15 @@ pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
         facts.versions.insert("postgres".into(), version);
         facts.database.clone_from(&pg.database);
         let own = postgres::own_databases(&mut psql, &pg.database)?;
-        inputs.drops =
-            own.into_iter().filter(|(purpose, _)| purpose != "failed").map(|(_, row)| row.name).collect();
+        let backups = start.config.repo.join(&start.config.backup.directory);
+        let dumped = |name: &str| backups.join(name).join(DIGEST).exists();
+        inputs.drops = own
+            .into_iter()
+            .filter_map(|(purpose, row)| match purpose.as_str() {
+                "failed" => dumped(&row.name).then(|| format!("{}, whose dump stays,", row.name)),
+                _ => Some(row.name),
+            })
+            .collect();
         inputs.short_of_disk = room::free_of(&pg)? < room::needed(&mut psql, &pg.database)?;
     }
     let too_large = start.config.rollback.max_proof_gb * 1_000_000_000;

@@ -9,7 +9,6 @@ mod since;
 pub use record::failure_of;
 
 use super::lock::Lock;
-use super::open_runs::OpenRun;
 use super::prepare::Prepared;
 use super::{Ending, Start, StepFailure, StepResult, begin, open_runs, step};
 use crate::acts::sums::Sums;
@@ -21,7 +20,7 @@ use crate::evidence::{EVIDENCE, Previous, RunDir};
 use crate::exec::GIVEN_UP;
 use crate::facts::Facts;
 use crate::fsx;
-use crate::lkg::{Store, Target};
+use crate::lkg::Target;
 use crate::stand::Stand;
 use crate::steps::{backup, build, change as change_step, migrate, precheck, proof, ready};
 use std::sync::Mutex;
@@ -41,15 +40,13 @@ pub(super) struct Flow<'a> {
     pub(super) fence: Option<Fence>,
     pub(super) clone_sums: Mutex<Option<(Sums, u64)>>,
     pub(super) built: bool,
-    /// Runs that a better version is a way out of, too.
-    unsettled: Vec<OpenRun>,
 }
 
 /// Runs the release that was prepared.
 pub fn release(start: &Start<'_>, prepared: &Prepared) -> Result<Ending> {
     let rid = &prepared.plan.run.rid;
     let lock = Lock::take(&prepared.facts.engine_id, &start.config.stand.project, rid, "release")?;
-    let unsettled = open_runs::refuse(&start.config.repo)?;
+    open_runs::refuse_release(&start.config.repo, prepared.plan.rollback_enabled)?;
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
     let run = RunDir::create_with_room(&start.config.repo.join(EVIDENCE), rid, start.stand.exec.redactor())?;
     run.write_json("plan.json", &prepared.plan)?;
@@ -68,7 +65,6 @@ pub fn release(start: &Start<'_>, prepared: &Prepared) -> Result<Ending> {
         fence: None,
         clone_sums: Mutex::new(None),
         built: false,
-        unsettled,
     };
     let failure = forward(&mut flow).err().map(|f| failure_of(&f, &run));
     // Whatever filled the disk: the way back and the last writes have this much.
@@ -147,7 +143,6 @@ fn forward(flow: &mut Flow<'_>) -> StepResult<()> {
             head: &commit,
             dirt: &flow.prepared.dirt,
             waived: (!flow.prepared.plan.rollback_enabled).then_some("rollback is switched off"),
-            stopped: stopped(flow),
         };
         if let Some(why) = since::moved_on(flow)? {
             return Err(Fault::new("the checkout was changed while it was built and proved")
@@ -260,12 +255,6 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
     let green = precheck.baseline.iter().flat_map(|b| &b.checks).filter(|c| c.ok).count();
     let all = precheck.baseline.iter().flat_map(|b| &b.checks).count();
     Ok(((), format!("baseline {green} of {all} good, {} files scanned", precheck.scanned_files)))
-}
-
-/// The services that a run stopped and did not start again, although the database of before is back.
-fn stopped(flow: &Flow<'_>) -> Option<Vec<String>> {
-    let run = flow.unsettled.iter().find(|run| run.database_back)?;
-    Store::of(&flow.start.config.repo).target(&run.about).map(|target| target.running)
 }
 
 /// B2 and the proof, side by side: whichever fails ends the other.

@@ -20,8 +20,6 @@ pub struct Given<'a> {
     pub dirt: &'a Dirt,
     /// Why there need not be a way back, where that was said.
     pub waived: Option<&'a str>,
-    /// What ran before a run that stopped it and has brought back the database alone.
-    pub stopped: Option<Vec<String>>,
 }
 
 /// Prepares the way back and judges it. Without a waiver, a missing piece fails the release.
@@ -31,11 +29,6 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
     let clone = postgres::side_name(&pg.database, "pre", ctx.id);
     let mut target = target::decide(ctx, given.last, given.head, given.dirt, &clone)?;
     target.database.clone_from(&pg.database);
-    if let (true, Some(stopped)) = (target.running.is_empty(), &given.stopped) {
-        // Nobody wanted it stopped: the way back ends where that one should have.
-        target.running.clone_from(stopped);
-        target::settle(ctx, &mut target);
-    }
     let about = json!({ "kind": target.kind, "commit": target.commit, "images": target.images.len() });
     let valid = ctx.act("ready", "prepare the way back", about, || {
         code::keep_images(ctx, "ready", &mut target)?;

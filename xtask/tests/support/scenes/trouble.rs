@@ -85,7 +85,7 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
 
     // A release fails before its change, and tidies up.
     case.stand.version("bad-image");
-    let second = case.stand.run(&["release", "--yes"]);
+    let second = case.stand.run(&["release", "--yes", "--no-rollback", "the first one is to be ended later"]);
     let Case { stand, kept, checks, .. } = &mut case;
     checks.that("a failed release leaves what an open one needs", || {
         let at = second.clone().expect(20).at();
@@ -106,25 +106,32 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
         stand.nothing_left_over(kept, &outcome);
     });
 
-    // The same again, and a second bad release over it, while nothing runs.
+    // The same again, and a better version over it.
     let first = case.queues_refused();
     case.stand.redis(&["CONFIG", "SET", "maxmemory", "0"]);
-    case.stand.version("bad-drop-column");
-    let second = case.stand.run(&["release", "--yes", "--json"]);
+    case.stand.version("good-v2");
+    let refused = case.stand.run(&["release", "--yes"]);
+    let running = case.stand.running();
+    let better = ["release", "--yes", "--json", "--no-rollback", "version 1 is to be replaced anyway"];
+    let waived = case.stand.run(&better);
     let Case { stand, checks, .. } = &mut case;
-    checks.that("what the first one stopped and did not start again runs after the second one", || {
-        let evidence = stand.evidence(&second);
-        assert_eq!((second.code, evidence.verdict()), (30, ("FAIL".into(), 30)), "verdict{}", evidence.at);
-        stand.runs_version("1");
-        stand.run(&["smoke"]).expect(0);
+    checks.that("over a run that is not back no release promises a way back", || {
+        let at = refused.clone().expect(10).at();
+        refused.says(&first.rid());
+        refused.says("--no-rollback");
+        assert_eq!(running, ["postgres", "redis"], "what runs{at}");
     });
-    checks.that("a run whose database a later one has set aside is open no more", || {
-        let status = stand.run(&["status", "--json"]).expect(0).json();
-        let open = status["interrupted"].to_string();
-        assert!(!open.contains(&first.rid()), "{open}{}", first.at);
+    checks.that("a better version that promises none is the way out", || {
+        let evidence = stand.evidence(&waived);
+        let at = &evidence.at;
+        assert_eq!((waived.code, evidence.verdict()), (0, ("PASS_WAIVED".into(), 0)), "verdict{at}");
+        stand.runs_version("2");
+        let open = stand.run(&["status", "--json"]).expect(0).json()["interrupted"].to_string();
+        assert!(!open.contains(&first.rid()), "{open}{at}");
     });
 
     // Somebody has stopped the services, and releases onto that.
+    stand.version("bad-drop-column");
     stop_services(stand);
     let outcome = stand.run(&["release", "--yes", "--json"]);
     let running = case.stand.running();
