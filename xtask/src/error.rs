@@ -67,7 +67,7 @@ impl Exit {
     }
 }
 
-/// Who owns a cause (gates.md, Q1 to Q4).
+/// Who owns a cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Lane {
     /// Compose, environment, scripts, docker, disk, an image that does not build.

@@ -25,10 +25,10 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The checkout to work on [default: the nearest directory upwards with a docker-compose.yml]
+    /// The checkout to work on [default: the nearest directory upwards with a compose file or ops/xtask.toml]
     #[arg(long, global = true, env = "FF_REPO", value_name = "PATH")]
     pub repo: Option<PathBuf>,
-    /// Compose project [default: FF_COMPOSE_PROJECT, COMPOSE_PROJECT_NAME, foxproflow-mvp20]
+    /// Compose project [default: stand.project, as cargo xtask config shows it]
     #[arg(long, global = true, value_name = "NAME")]
     pub project: Option<String>,
     /// Another configuration file than ops/xtask.toml
@@ -40,7 +40,7 @@ pub struct Global {
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say only warnings and the end
+    /// Say only warnings, questions with what they are about, and the end
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Colour [default: on a terminal, unless NO_COLOR is set]
@@ -102,6 +102,9 @@ pub enum Command {
     /// The resolved configuration, each value with the layer it came from
     Config,
     /// The bundled sample stand: a good release, then a broken one that rolls back
+    ///
+    /// It has its own stand and its own values: of the options of all commands only --quiet and --color
+    /// count.
     Demo(Demo),
     /// Shell completions
     Completions { shell: clap_complete::Shell },
@@ -118,7 +121,7 @@ pub struct Release {
     /// The release id [default: rel_<UTC time>_<short head>]
     #[arg(long, value_name = "RID")]
     pub rid: Option<String>,
-    /// A DevTask that this release carries, besides those in commit subjects
+    /// A DevTask that this release carries, besides those in commit subjects: [DEVTASK:N]
     #[arg(long, value_name = "N")]
     pub devtask: Vec<String>,
     /// No backup: needs --no-rollback
@@ -154,7 +157,7 @@ fn reason(text: &str) -> Result<String, String> {
 /// A command that is one step of a release.
 #[derive(Debug, Args)]
 pub struct Single {
-    /// The id of this run [default: its kind, bak or smk, _<UTC time>_<short head>]
+    /// The id of this run, beginning with its kind [default: bak or smk, _<UTC time>_<short head>]
     #[arg(long, value_name = "RID")]
     pub rid: Option<String>,
 }
@@ -170,7 +173,7 @@ pub struct Rollback {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
-    /// The id of this run [default: rbk_<UTC time>_<short head>]
+    /// The id of this run, beginning with rbk_ [default: rbk_<UTC time>_<short head>]
     #[arg(long, value_name = "RID")]
     pub rid: Option<String>,
 }
@@ -187,7 +190,7 @@ pub enum EvidenceCommand {
     List,
     /// What a run came to
     Show { rid: String },
-    /// Check a run's files and derive its verdict again: exit 0 or 50
+    /// Check a run's files and derive its verdict again: exit 0 or 50, 2 where there is no such run
     Verify {
         /// A release id, or the path of a run directory
         rid: String,
