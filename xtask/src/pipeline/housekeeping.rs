@@ -4,7 +4,7 @@
 
 use super::open_runs;
 use crate::acts::{Ctx, admin_app, aside, code, elsewhere, freeze};
-use crate::error::Result;
+use crate::error::{Lane, Result};
 use crate::evidence::DIGEST;
 use crate::lkg::{Store, Target};
 use crate::stand::images::{is_kept_tag, kept_tag, release_tag};
@@ -50,6 +50,7 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
 /// else is at work on the stand, so that what no run needs any more can be told from what one is making.
 pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool, alone: bool) -> Result<()> {
     remove_half_backups(ctx, &ctx.run.rid)?;
+    let files = remove_files(ctx);
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
     // Also what a client that was killed has left at work in the server.
@@ -85,7 +86,19 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool, alone: bool) -> Result<()
         "housekeeping",
         "after failure",
         json!({ "databases_dropped": gone, "trees_removed": trees }),
-    )
+    )?;
+    files
+}
+
+/// Removes this run's files from the database container: its SQL, and archives of which a restore was cut
+/// short and nobody could be reached to take them away.
+pub fn remove_files(ctx: &Ctx<'_>) -> Result<()> {
+    let stand = ctx.stand("housekeeping")?;
+    let container = ctx.pg("housekeeping")?.container;
+    let script = r#"rm -rf /tmp/ffx_"$1"_*"#;
+    let call = stand.inside(&container, &[], &["sh", "-c", script, "sh", ctx.id]);
+    stand.exec.run(&call)?.success("remove this run's files from the database container", Lane::A)?;
+    Ok(())
 }
 
 /// The ids of runs that are not settled: where their clone is live already, queues and images may not be

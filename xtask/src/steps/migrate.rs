@@ -146,15 +146,6 @@ pub fn shell(ctx: &Ctx<'_>) -> Result<Shell> {
     pg.stand.shell(&pg.container)
 }
 
-/// Removes what [`stage`] laid down.
-pub fn unstage(ctx: &Ctx<'_>) -> Result<()> {
-    let stand = ctx.stand("migrate")?;
-    let pg = ctx.pg("migrate")?;
-    let call = stand.inside(&pg.container, &[], &["rm", "-rf", &stage_dir(ctx.id)]);
-    stand.exec.run(&call)?.success("remove the SQL files from the database container", Lane::A)?;
-    Ok(())
-}
-
 /// Applies and verifies. The record is written whatever happens.
 pub fn run(
     ctx: &Ctx<'_>,

@@ -135,7 +135,7 @@ pub const NAMED: &[Named] = &[
     only(BACK, Before, "docker inspect --type container", &[Lie], "asked again before each act"),
     only(BACK, Before, "psql postgres | SELECT pg_database_size(oid)", SOFT, "a size for the one who is asked"),
     only(BACK, Before, "psql postgres | SELECT count(pg_terminate_backend(pid)) FROM", &[Lie], "another number, for the records; asked until none are left"),
-    only(BACK, Before, "docker exec sh -c for f in /tmp/ffx_", SOFT, "a file of a dead run stays in the container's /tmp; the next restart of it removes it"),
+    only(BACK, Before, "docker exec sh -c for f in /tmp/ffx_", SOFT, "a file of a dead run stays in the container's /tmp until the next rollback"),
     // While the stand is changed.
     named(Changed, "docker exec sh -c exec $(command -v python3", ALL, "asked again until all is good or the time for it is up"),
     named(Changed, "docker logs", ALL, PORTRAIT),
@@ -167,7 +167,7 @@ pub const NAMED: &[Named] = &[
     named(Back, "git worktree remove", ALL, TIDY),
     named(Back, "docker exec pg_dump -U foxproflow -d foxproflow__failed_{{ID}}", SOFT, READ_BACK),
     named(Back, "docker exec pg_restore -f /dev/null", SOFT, BY_EXIT),
-    named(Back, "docker exec rm -rf /tmp/ffx_", ALL, TIDY),
+    named(Back, "docker exec sh -c rm -rf /tmp/ffx_", ALL, TIDY),
     named(Back, "docker image ls", ALL, TIDY),
     named(Back, "docker image rm", ALL, TIDY),
     named(Back, "docker exec redis-cli -n 0 < KEYS \"ff:freeze:*\"", ALL, TIDY),

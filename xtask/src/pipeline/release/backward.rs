@@ -11,7 +11,7 @@ use crate::lkg::{Store, Target};
 use crate::pipeline::lock::Lock;
 use crate::pipeline::{housekeeping, step};
 use crate::stand::containers::Container;
-use crate::steps::{deploy, migrate, rollback};
+use crate::steps::{deploy, rollback};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -66,13 +66,7 @@ pub(super) fn run(flow: &mut Flow<'_>, failure: &Failure) {
     } else {
         clone_stays = true;
     }
-    let tidy = || -> Result<()> {
-        if reached != Reached::Unchanged || flow.target.is_some() {
-            migrate::unstage(&ctx)?;
-        }
-        housekeeping::after_failure(&ctx, clone_stays, alone)
-    };
-    if let Err(error) = tidy() {
+    if let Err(error) = housekeeping::after_failure(&ctx, clone_stays, alone) {
         start.events.warn("housekeeping", format!("{error:#}"));
     }
 }

@@ -11,11 +11,10 @@ use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::pipeline::{Ending, StepFailure, finish, housekeeping};
 use crate::stand::images::release_tag;
-use crate::steps::migrate;
 
 pub(super) fn after_pass(flow: &Flow<'_>) -> Result<()> {
     let ctx = ctx(flow, flow.start.stand).shielded();
-    migrate::unstage(&ctx)?;
+    housekeeping::remove_files(&ctx)?;
     housekeeping::after_pass(&ctx, flow.fence.as_ref().map(|f| f.clone.as_str()), flow.target.as_ref())
 }
 

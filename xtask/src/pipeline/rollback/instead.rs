@@ -15,7 +15,6 @@ use crate::pipeline::open_runs::{self, OpenRun};
 use crate::stand::images::kept_tag;
 use crate::stand::postgres::{self, Pg};
 use crate::stand::psql::Psql;
-use crate::steps::migrate;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -142,6 +141,5 @@ pub(super) fn forget(ctx: &Ctx<'_>, rid: &str) -> Result<()> {
         return Ok(());
     }
     let theirs = Ctx { id: &id, ..*ctx };
-    migrate::unstage(&theirs)?;
     housekeeping::after_failure(&theirs, false, true)
 }

@@ -13,7 +13,6 @@ use crate::pipeline::housekeeping;
 use crate::pipeline::open_runs::{OpenRun, Why};
 use crate::stand::postgres::{self, Pg};
 use crate::stand::psql::{Psql, literal};
-use crate::steps::migrate;
 use crate::steps::rollback::{self, Hold};
 use serde_json::json;
 use std::path::Path;
@@ -73,7 +72,6 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
     // A run that died before it told its id has left nothing under it.
     if !id.is_empty() {
         let theirs = Ctx { id: &id, ..*ctx };
-        tidied(ctx, migrate::unstage(&theirs));
         tidied(ctx, housekeeping::after_failure(&theirs, !record.verified, true));
     }
     tidied(ctx, housekeeping::remove_half_backups(ctx, of));
