@@ -95,7 +95,7 @@ pub const NAMED: &[Named] = &[
     named(Before, "docker exec pg_restore -U", UNREAD, WORDS),
     named(Before, "docker exec sh -c umask 077; cat >", UNREAD, WORDS),
     named(Before, "docker exec sh -c rm -rf", UNREAD, WORDS),
-    named(Before, "docker exec rm -f", SOFT, "a copy in the container's /tmp stays behind; the next restart of it removes it"),
+    named(Before, "docker exec rm -f", SOFT, "a copy in the container's /tmp stays behind: the end of a release or the next rollback removes it"),
     named(Before, "docker compose build", UNREAD, WORDS),
     named(Before, "psql postgres | CHECKPOINT", ALL, "makes the clone quicker; nothing depends on it"),
     named(Before, "docker tag", UNREAD, WORDS),
