@@ -49,6 +49,11 @@ pub fn lay_out(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<()> {
         root.parent().map_or(Ok(()), fsx::owner_only)?;
     }
     fsx::private_dir(&root)?;
+    if tree.join(".git").exists() && runs_from(&stand, tree)? {
+        // Nothing is taken away below a running service, or changed there: the way back lays it out anew
+        // where it must, once they are stopped.
+        return Ok(());
+    }
     stand.lay_out(&target.commit, tree)?;
     let store = Store::of(&ctx.config.repo);
     let kept = target.previous.as_ref().map(|p| store.env_dir(&p.rid)).filter(|d| d.exists());
@@ -63,6 +68,12 @@ pub fn lay_out(ctx: &Ctx<'_>, step: &str, target: &Target) -> Result<()> {
         }
     }
     share(&ctx.config.repo, tree, &ctx.config.rollback.shared_paths)
+}
+
+/// Does a running container mount the tree, or something in it?
+fn runs_from(stand: &Stand, tree: &Path) -> Result<bool> {
+    let running = stand.containers()?.into_iter().filter(Container::running);
+    Ok(running.flat_map(|c| c.binds).any(|bind| Path::new(&bind.source).starts_with(tree)))
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<()> {

@@ -235,12 +235,14 @@ impl Stand {
         Ok(!self.git_line(&[&args[..], &refs[..]].concat())?.is_empty())
     }
 
-    /// Lays out a commit as a worktree outside the checkout.
+    /// Lays out a commit as a worktree outside the checkout, anew where it is there and was changed.
     pub fn lay_out(&self, commit: &str, dir: &Path) -> Result<()> {
         if dir.join(".git").exists() {
             let at = self.exec.run(&self.git(["rev-parse", "HEAD"]).cwd(dir))?;
-            // The tree must be the commit's own: git status of it says so.
-            let clean = self.exec.run(&self.git(["diff", "--quiet", "HEAD"]).cwd(dir))?;
+            // The tree must be the commit's own. A file that was committed with CR line ends differs from
+            // the moment it is checked out where an attribute wants them: such a tree is not changed.
+            let clean = ["diff", "--quiet", "--ignore-cr-at-eol", "HEAD"];
+            let clean = self.exec.run(&self.git(clean).cwd(dir))?;
             if at.text().trim() == commit && clean.ok() {
                 return Ok(());
             }
