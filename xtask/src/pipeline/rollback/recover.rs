@@ -34,7 +34,7 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
             if open.why == Why::LeftInPlace && reached == Reached::Unfenced && !replaced(&lines) {
                 // Something may serve: it is not stopped for a version that cannot start.
                 code::keep_images(ctx, "rollback", &mut target)?;
-                ways::all_here(&target)?;
+                ways::all_here(ctx, &target)?;
             }
             let precheck: Option<Precheck> = read_record(&dir, "precheck.json");
             let fence = fence_of(&dir, &lines, &target);

@@ -33,7 +33,7 @@ pub(super) fn by_clone(ctx: &Ctx<'_>, rid: &str, reason: &str, hold: &Hold<'_>) 
     let lines = read_up_to_damage(&dir.join("events.jsonl"));
     let mut target = target;
     code::keep_images(ctx, "rollback", &mut target)?;
-    all_here(&target)?;
+    all_here(ctx, &target)?;
     let given = rollback::Given {
         reason,
         target: &target,
@@ -187,7 +187,7 @@ fn ready(
     }
     target::settle(ctx, &mut target);
     code::keep_images(ctx, "rollback", &mut target)?;
-    all_here(&target)?;
+    all_here(ctx, &target)?;
     store.set_target(&target)?;
     let fence = Fence {
         database: pg.database.clone(),
@@ -203,15 +203,22 @@ fn ready(
     Ok(Ready { target, copy: then, cited, fence })
 }
 
-/// Refuses while something still serves: without an image of what ran then nothing would.
-pub(super) fn all_here(target: &Target) -> Result<()> {
-    match target.images.iter().find(|i| !i.present && target.running.contains(&i.service)) {
-        None => Ok(()),
-        Some(gone) => Err(Fault::refused(format!("the image of {} is not here any more", gone.service))
-            .why(gone.id.clone())
+/// Refuses while something still serves: without an image of what ran then, or its source, nothing would.
+pub(super) fn all_here(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
+    let gone = |what: String, why: String| {
+        Fault::refused(what)
+            .why(why)
             .remedy("release that commit again, or go back to another state: cargo xtask rollback lists them")
-            .into()),
+    };
+    if let Some(image) = target.images.iter().find(|i| !i.present && target.running.contains(&i.service)) {
+        return Err(
+            gone(format!("the image of {} is not here any more", image.service), image.id.clone()).into()
+        );
     }
+    code::lay_out(ctx, "rollback", target).map_err(|error| {
+        let commit = &target.commit[..target.commit.len().min(12)];
+        gone(format!("the source of then, commit {commit}, cannot be laid out"), format!("{error:#}")).into()
+    })
 }
 
 /// Restores a backup beside the live database, and compares it where it has table sums: these come back,
