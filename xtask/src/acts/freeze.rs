@@ -75,11 +75,30 @@ const COPY_ALL: &str = "local names = {} for i = 3, #ARGV do for _, key in ipair
      redis.call('COPY', key, ARGV[1] .. key, 'REPLACE') names[#names + 1] = key end end \
      redis.call('SET', ARGV[2], 1) return names";
 
+/// What came of putting queues back.
+#[derive(Debug, Clone, Default)]
+pub struct Thawed {
+    /// For the summary.
+    pub note: String,
+    /// Keys that were set aside and that Redis does not have any more.
+    pub lost: Vec<String>,
+}
+
+impl Thawed {
+    fn note(note: &str) -> Thawed {
+        Thawed { note: note.into(), lost: Vec::new() }
+    }
+}
+
 /// Puts the queues of run `id` back; those of the failed version are kept under another name. Where
 /// that run has set nothing aside there is no state to put back, and what waits now goes on waiting.
-pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
+/// `set_aside`: the keys that it had set aside, as it recorded them. A key that is lost is told once: it
+/// cannot be brought back, and who goes back again knows of it.
+pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str, set_aside: &[String]) -> Result<Thawed> {
     let Some(broker) = ctx.facts.broker(ctx.config) else {
-        return Ok("no Redis runs in this stand: queues are left as they are".into());
+        let mut thawed = Thawed::note("no Redis runs in this stand: queues are left as they are");
+        thawed.lost = set_aside.to_vec();
+        return Ok(thawed);
     };
     let stand = ctx.stand(step)?;
     ctx.act(step, "put queues back", json!({ "of": id }), || {
@@ -87,15 +106,16 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
         let told = stand.redis_keys(&broker, &[format!("{prefix}*"), all_frozen(id), thawed(id)])?;
         // Once: a second run of an interrupted rollback must not set aside what it put back.
         if told.contains(&thawed(id)) {
-            return Ok(("the queue keys are put back".into(), json!({ "already": true })));
-        }
-        // What a version without the mark has set aside counts, too.
-        if told.is_empty() {
-            let note = "no queue keys were set aside for this way back: queues are left as they are";
-            ctx.events.note(step, note);
-            return Ok((note.into(), json!({ "note": note })));
+            return Ok((Thawed::note("the queue keys are put back"), json!({ "already": true })));
         }
         let copies: Vec<&String> = told.iter().filter(|key| key.starts_with(&prefix)).collect();
+        let lost = lost(set_aside, &copies, &prefix);
+        // What a version without the mark has set aside counts, too.
+        if told.is_empty() && lost.is_empty() {
+            let note = "no queue keys were set aside for this way back: queues are left as they are";
+            ctx.events.note(step, note);
+            return Ok((Thawed::note(note), json!({ "note": note })));
+        }
         // All or nothing: half of it would lose a queue.
         let mut commands = vec!["MULTI".to_string()];
         for key in stand.redis_keys(&broker, &ctx.config.rollback.queue_keys)? {
@@ -113,8 +133,16 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str) -> Result<String> {
         if done.clone().count() != commands.len() - 2 || !done.clone().all(|d| d == "OK" || d == "1") {
             return Err(Fault::new("Redis has not put the queues back").lane(Lane::A).into());
         }
-        Ok((format!("{} queue keys put back", copies.len()), json!({ "keys": copies.len() })))
+        let note = format!("{} queue keys put back", copies.len());
+        let data = json!({ "keys": copies.len(), "lost": lost });
+        Ok((Thawed { note, lost }, data))
     })
+}
+
+/// Of the keys that were set aside, those that have no copy any more.
+fn lost(set_aside: &[String], copies: &[&String], prefix: &str) -> Vec<String> {
+    let there = |key: &&String| copies.iter().any(|copy| copy.strip_prefix(prefix) == Some(key.as_str()));
+    set_aside.iter().filter(|key| !there(key)).cloned().collect()
 }
 
 /// Forgets the copies of runs, by id: they live and die with the clone. What a failed version had left

@@ -2,9 +2,12 @@
 //! pipeline judges with it before it speaks, `evidence verify` judges with it
 //! again: the two can only disagree when a file was changed in between.
 
+mod back;
 mod gates;
 
 pub use gates::other_images;
+
+use back::{judge_rollback, left_stopped, stopped};
 
 use super::records::{Failure, Rollback};
 use super::summary::{Gate, Verdict, Waiver};
@@ -60,9 +63,15 @@ pub const UP: (&str, &str) = ("deploy", "up");
 pub const REPLACE: (&str, &str) = ("rollback", "fence before the swap");
 /// The acts of a way back before which nothing was changed by it.
 pub const STOP_BACK: (&str, &str) = ("rollback", "stop failed version");
+/// Waits for the end of a stop that was cut short.
+pub const END_STOP: (&str, &str) = ("rollback", "end the stop");
 /// Either starts the previous version again.
 const START_BACK: [&str; 2] = ["redeploy previous version", "start the same containers"];
 pub const OPEN_BACK: (&str, &str) = ("rollback", "open database");
+
+/// After the last check of a release: what is kept of it, so that a later one can go back to it. No step
+/// of the journal, which is sealed once it is done.
+pub const RECORD: &str = "record";
 
 /// How far a run got in changing the stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +108,10 @@ fn has_begun(journal: &[Line], act: (&str, &str)) -> bool {
 
 fn is_begun(line: &Line, (step, act): (&str, &str)) -> bool {
     line.kind == LineKind::Intent && line.step == step && line.act == act
+}
+
+fn is_done(line: &Line, (step, act): (&str, &str)) -> bool {
+    line.kind == LineKind::Done && line.step == step && line.act == act
 }
 
 /// Judges the run in `dir`.
@@ -191,110 +204,38 @@ fn outcome(
             });
             (signal.or(own).unwrap_or(Exit::FailUnchanged), "unchanged".into())
         }
-        (_, None) if failure.is_none() => (
+        // After the last good check: the stand stays as it is, and a way back was not begun.
+        (_, None) if failure.is_none_or(|f| f.step == RECORD) && !tells_of_a_failure(journal) => (
             Exit::Evidence,
-            "the new version runs, the evidence is not complete; the undo clone is kept".into(),
+            match failure {
+                None => "the new version runs, the evidence is not complete; the undo clone is kept".into(),
+                Some(_) => {
+                    "the new version runs, and is no last known good release; the undo clone is kept".into()
+                }
+            },
         ),
         (_, None) if !charge.rollback_enabled => (
             Exit::NeedsPerson,
             format!("needs a person: {}; rollback was switched off", left_in_place(journal)),
         ),
+        (_, None) if [STOP_BACK, OPEN_BACK].iter().any(|act| has_begun(journal, *act)) => (
+            Exit::NeedsPerson,
+            "needs a person: the rollback was begun, and what it came to is not recorded".into(),
+        ),
         (_, None) => (Exit::NeedsPerson, "needs a person: the rollback did not run".into()),
-    }
-}
-
-/// What a way back that ended half-way has left, as the end of a sentence.
-fn left_stopped(back: &Rollback, journal: &[Line]) -> &'static str {
-    // Each try of the way back stops and starts them anew: the last one counts.
-    let stopped = journal.iter().rposition(|l| is_begun(l, STOP_BACK) || is_begun(l, STOP));
-    let started = |l: &Line| {
-        is_begun(l, UP)
-            || l.kind == LineKind::Done && l.step == "rollback" && START_BACK.contains(&l.act.as_str())
-    };
-    let stopped = stopped.is_some_and(|at| !journal[at..].iter().any(started));
-    match (stopped, back.database.open) {
-        (false, _) => "",
-        (true, true) => "; the services are stopped",
-        (true, false) => "; the services are stopped, the database may be closed",
     }
 }
 
 /// What a release has left that failed and was not to be rolled back.
 fn left_in_place(journal: &[Line]) -> &'static str {
     match reached(journal) {
-        _ if has_begun(journal, UP) => "the failed version is in place",
+        _ if journal.iter().any(|l| is_done(l, UP)) => "the failed version is in place",
+        _ if has_begun(journal, UP) => {
+            "the failed version did not start as a whole, so services may be stopped"
+        }
         Reached::Unfenced => "the services are stopped, the database is as the failed step left it",
         _ => "the services are stopped, the database may be closed",
     }
-}
-
-fn judge_rollback(
-    gates: Vec<Gate>,
-    failure: Option<Failure>,
-    rollback: Option<Rollback>,
-    touched: bool,
-    journal: &[Line],
-) -> Judgement {
-    let all_ok = gates.iter().all(|g| g.ok);
-    let reason = failure.as_ref().map(|f| join(&f.what, f.why.as_deref()));
-    let (verdict, exit, state_left) = match (&rollback, touched) {
-        (Some(back), _) if back.verified && all_ok && failure.is_none() => {
-            (Verdict::Pass, Exit::Pass, gone_back(back))
-        }
-        // The stand is back and nothing is to be done to it: only the evidence is not whole.
-        (Some(back), _) if back.verified && failure.is_none() && only_evidence(&gates) => {
-            (Verdict::Fail, Exit::Evidence, format!("{}; the evidence is not complete", gone_back(back)))
-        }
-        (None, false) => {
-            let by = failure.as_ref().and_then(|f| f.stopped_by.as_deref());
-            let exit = match by {
-                Some("terminate") => Exit::Terminated,
-                Some(_) => Exit::Interrupted,
-                None => Exit::Refused,
-            };
-            (Verdict::Refused, exit, "unchanged".into())
-        }
-        (Some(back), _) => {
-            let what = match (back.problems.is_empty(), &failure) {
-                (false, _) => back.problems.join("; "),
-                (true, Some(failure)) => failure.what.clone(),
-                (true, None) => "not verified".into(),
-            };
-            (
-                Verdict::Fail,
-                Exit::NeedsPerson,
-                format!("needs a person: {what}{}", left_stopped(back, journal)),
-            )
-        }
-        (None, _) => (Verdict::Fail, Exit::NeedsPerson, "needs a person: the rollback did not end".into()),
-    };
-    let reason = reason.or_else(|| {
-        let problems = rollback.as_ref().map(|back| back.problems.join("; ")).filter(|p| !p.is_empty());
-        problems.or_else(|| first_open(&gates, &[])).filter(|_| exit != Exit::Pass)
-    });
-    Judgement { verdict, exit, state_left, reason, gates }
-}
-
-/// What runs after a rollback that is verified.
-fn gone_back(back: &Rollback) -> String {
-    match &back.to {
-        to if stopped(back) => {
-            let before = to.as_ref().map_or("before the first release", |_| "then");
-            format!("nothing runs, the database is as it was: as {before}")
-        }
-        Some(to) => format!("{to} runs, on the database as it was then"),
-        None => "the version of before runs, on the database as it was then".into(),
-    }
-}
-
-/// Did nothing run before, so that nothing was started?
-fn stopped(back: &Rollback) -> bool {
-    back.code.as_ref().is_some_and(|code| code.kind == "stopped")
-}
-
-/// Do all gates hold but some of the evidence?
-fn only_evidence(gates: &[Gate]) -> bool {
-    gates.iter().all(|g| g.ok || g.id.starts_with('E'))
 }
 
 fn join(what: &str, why: Option<&str>) -> String {
@@ -324,23 +265,5 @@ mod tests {
         assert!(!act("step", true));
         assert!(!act("ask the worker", false), "a step may do without one of its acts");
         assert!(act("step", false));
-    }
-
-    #[test]
-    fn a_rollback_that_is_verified_needs_nobody_where_only_evidence_is_missing() {
-        let gate = |id: &str, ok: bool| Gate { id: id.into(), ok, detail: String::new() };
-        let back = |verified| Some(Rollback { verified, ..Rollback::default() });
-        for (verified, open, exit) in [
-            (true, None, Exit::Pass),
-            (true, Some("E1"), Exit::Evidence),
-            (true, Some("R2"), Exit::NeedsPerson),
-            (false, Some("E1"), Exit::NeedsPerson),
-            (false, None, Exit::NeedsPerson),
-        ] {
-            let gates = ["R1", "R2", "E1", "E4"].iter().map(|id| gate(id, open != Some(*id))).collect();
-            let judged = judge_rollback(gates, None, back(verified), true, &[]);
-            assert_eq!(judged.exit, exit, "verified {verified}, open {open:?}: {judged:?}");
-            assert_eq!(judged.state_left.starts_with("needs a person"), exit == Exit::NeedsPerson);
-        }
     }
 }

@@ -15,8 +15,8 @@ pub use derive::{Begun, STARTED_ANEW, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
 pub use journal::{Journal, Line, LineKind, read as read_journal, read_up_to_damage};
 pub use judge::{
-    Charge, Judgement, OPEN_BACK, REPLACE, Reached, STOP, STOP_BACK, UNFENCE, UP, judge, other_images,
-    reached, replaced,
+    Charge, END_STOP, Judgement, OPEN_BACK, RECORD, REPLACE, Reached, STOP, STOP_BACK, UNFENCE, UP, judge,
+    other_images, reached, replaced,
 };
 pub use leaks::leaks;
 pub use summary::*;

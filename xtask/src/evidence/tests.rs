@@ -135,25 +135,71 @@ fn a_rollback_without_a_record_left_the_stand_alone_only_before_its_first_act() 
 #[test]
 fn a_release_whose_way_back_failed_says_whether_the_last_try_left_services_stopped() {
     let (stop, start) = (STOP_BACK, ("rollback", "redeploy previous version"));
-    for (acts, stopped) in [
-        (&[STOP][..], true),
-        (&[STOP, UP], false),
-        (&[STOP, UP, stop], true),
-        (&[STOP, UP, stop, start], false),
-        (&[STOP, UP, stop, start, stop], true),
+    let (sure, perhaps) = ("the services are stopped", "services may be stopped");
+    let failing_up = (UP.0, "fails");
+    for (acts, said) in [
+        (&[STOP][..], Some(sure)),
+        (&[STOP, UP], None),
+        (&[STOP, failing_up], Some(perhaps)),
+        (&[STOP, UP, stop], Some(sure)),
+        (&[STOP, UP, stop, start], None),
+        (&[STOP, UP, stop, start, stop], Some(sure)),
+        (&[STOP, END_STOP], Some(sure)),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let run = run(dir.path());
         run.write_json("plan.json", &json!({ "command": "release" })).unwrap();
         for act in acts {
-            run.journal.act(act.0, act.1, json!({}), || Ok(((), json!({})))).unwrap();
+            let fails = *act == failing_up;
+            let name = if fails { UP.1 } else { act.1 };
+            let work = || if fails { Err(crate::error::anyhow!("no")) } else { Ok(((), json!({}))) };
+            let _ = run.journal.act(act.0, name, json!({}), work);
         }
         let failure = records::Failure { what: "the API is not ready".into(), ..records::Failure::default() };
         run.write_json("failure.json", &failure).unwrap();
         run.write_json("rollback.json", &records::Rollback::default()).unwrap();
         let judged = judge(&run.path).unwrap();
         assert_eq!(judged.exit, Exit::NeedsPerson, "{acts:?}: {judged:?}");
-        assert_eq!(judged.state_left.contains("the services are stopped"), stopped, "{acts:?}: {judged:?}");
+        for words in [sure, perhaps] {
+            let want = said == Some(words);
+            assert_eq!(judged.state_left.contains(words), want, "{acts:?}: {judged:?}");
+        }
+    }
+}
+
+#[test]
+fn a_good_release_that_could_not_be_recorded_is_told_from_one_whose_way_back_is_not() {
+    let failure = |step: &str| records::Failure {
+        step: step.into(),
+        what: "the disk is full".into(),
+        exit: Some(Exit::Evidence.code()),
+        ..records::Failure::default()
+    };
+    for (step_fails, failure, exit) in [
+        (false, Some(failure(RECORD)), Exit::Evidence),
+        (false, None, Exit::Evidence),
+        (false, Some(failure("migrate")), Exit::NeedsPerson),
+        (true, Some(failure("migrate")), Exit::NeedsPerson),
+        (true, None, Exit::NeedsPerson),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = run(dir.path());
+        run.write_json("plan.json", &json!({ "command": "release", "rollback_enabled": true })).unwrap();
+        run.journal.act(UNFENCE.0, UNFENCE.1, json!({}), || Ok(((), json!({})))).unwrap();
+        if step_fails {
+            let fails = || Err::<((), _), _>(crate::error::anyhow!("no"));
+            let _ = run.journal.act("migrate", "step", json!({}), fails);
+        }
+        if let Some(failure) = &failure {
+            run.write_json("failure.json", failure).unwrap();
+        }
+        let judged = judge(&run.path).unwrap();
+        assert_eq!(judged.exit, exit, "{step_fails}, {failure:?}: {judged:?}");
+        assert_eq!(
+            judged.state_left.starts_with("the new version runs"),
+            exit == Exit::Evidence,
+            "{judged:?}"
+        );
     }
 }
 

@@ -41,12 +41,14 @@ fn unsaved(run: &RunDir, failure: Option<&Failure>, error: &anyhow::Error) -> (E
     let back: Option<Rollback> = run.read("rollback.json");
     let (exit, state) = match (failure, back) {
         (_, Some(back)) if !back.verified => (Exit::NeedsPerson, "the way back is not verified"),
-        (_, Some(_)) => (Exit::Evidence, "the previous version runs"),
+        (_, Some(_)) => (Exit::Evidence, "it is as it was before, and that is verified"),
         (_, None) if lines.is_err() => {
             (Exit::NeedsPerson, "not known, because the run's own journal cannot be read")
         }
-        (Some(_), None) if changed => (Exit::NeedsPerson, "the way back was not finished"),
-        (None, None) if changed => (
+        (Some(failed), None) if changed && failed.step != RECORD => {
+            (Exit::NeedsPerson, "whether the way back was begun or finished is not recorded")
+        }
+        (_, None) if changed => (
             Exit::Evidence,
             "the new version runs and is good, the undo clone is kept, and it is no last known good release",
         ),
@@ -115,8 +117,15 @@ fn write(
     }
     if exit == Exit::Pass
         && let Some(on_pass) = on_pass
+        && let Err(error) = on_pass(&digest)
     {
-        on_pass(&digest)?;
+        // Nothing may say PASS of a run that ends otherwise; that its seal did is found by `verify`.
+        summary.ok = false;
+        summary.reason = Some(format!("it could not be recorded as the last known good release: {error:#}"));
+        summary.exit_code = Exit::Evidence.code();
+        summary.verdict = Verdict::Fail;
+        put(start, run, &summary)?;
+        return Err(error);
     }
     Ok(Ending { exit, summary: Some(summary), unsaved: None })
 }

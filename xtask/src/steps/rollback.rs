@@ -4,6 +4,7 @@
 
 mod again;
 mod prove;
+mod stop;
 
 use crate::acts::sums::Sums;
 use crate::acts::{
@@ -12,7 +13,7 @@ use crate::acts::{
 use crate::clock;
 use crate::error::{Fault, Lane, Result, fault_of, some};
 use crate::evidence::records::{Fence, Rollback, Smoke};
-use crate::evidence::{OPEN_BACK, Reached, STOP_BACK};
+use crate::evidence::{OPEN_BACK, Reached};
 use crate::fsx;
 use crate::lkg::{Store, Target};
 use crate::stand::postgres;
@@ -121,6 +122,7 @@ fn undo(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<()> {
     record.database.open = row.open;
     record.database.cited = "never written to by this release".into();
     code::names_back(ctx, "rollback", target)?;
+    stop::end_the_stop(ctx, target)?;
     if code::checkout_moved_on(ctx, "rollback", target)? {
         // The same containers would come back with the code that lies in the checkout now.
         previous_code(ctx, target, record)?;
@@ -151,7 +153,7 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
     }
     std::thread::scope(|scope| {
         let summing = scope.spawn(|| sum_again(ctx, given, fence_record));
-        let stopped = stop_all(ctx, target);
+        let stopped = stop::stop_all(ctx, target);
         match summing.join().map_err(|_| crate::error::anyhow!("summing the clone died")).flatten() {
             Ok(None) => {}
             Ok(Some(differences)) => {
@@ -174,7 +176,7 @@ fn swap_back(ctx: &Ctx<'_>, given: &Given<'_>, record: &mut Rollback) -> Result<
         record.database.open = row.open;
     }
     record.db_ms = clock::ms_since(db_start);
-    record.broker = freeze::thaw(ctx, "rollback", &target.id)?;
+    queues_back(ctx, given, fence_record, record)?;
     let files = previous_code(ctx, target, record)?;
     code::names_back(ctx, "rollback", target)?;
     record.removed = code::remove_failed_only(ctx, "rollback", target, &files.model)?;
@@ -213,31 +215,23 @@ fn sum_again(ctx: &Ctx<'_>, given: &Given<'_>, fence_record: &Fence) -> Result<O
     }
 }
 
-fn stop_all(ctx: &Ctx<'_>, target: &Target) -> Result<()> {
-    let stand = ctx.stand("rollback")?;
-    // Also services that only one of the two versions has.
-    let mut services = target.app_services(&ctx.facts.app_services);
-    services.retain(|s| !ctx.facts.data_services.contains(s));
-    let ids: Vec<String> = stand
-        .containers()?
-        .into_iter()
-        .filter(|c| {
-            services.contains(&c.service) && !matches!(c.state.as_str(), "exited" | "created" | "dead")
-        })
-        .map(|c| c.id)
-        .collect();
-    let grace = ctx.config.stand.stop_grace_s;
-    ctx.waiting("rollback", "the failed version to stop", Duration::from_secs(grace));
-    ctx.act(STOP_BACK.0, STOP_BACK.1, json!({ "containers": ids }), || {
-        if !ids.is_empty() {
-            // By id: the failed version's own compose file is not trusted with this.
-            stand
-                .exec
-                .run(&stand.stop_containers(&ids, grace))?
-                .success("stop the failed version", Lane::A)?;
-        }
-        Ok(((), json!({})))
-    })
+/// Queues belong to the database: where that stays, they stay as well.
+fn queues_back(ctx: &Ctx<'_>, given: &Given<'_>, fence_record: &Fence, record: &mut Rollback) -> Result<()> {
+    if given.keep_database.is_some() {
+        record.broker = "left as they are, as the database is".into();
+        return Ok(());
+    }
+    let thawed = freeze::thaw(ctx, "rollback", &given.target.id, &fence_record.frozen_keys)?;
+    record.broker = thawed.note;
+    if !thawed.lost.is_empty() {
+        record.broker.push_str(&format!("; lost: {}", thawed.lost.join(", ")));
+        record.problems.push(format!(
+            "queues that were set aside are not in Redis any more, with the tasks that waited in them: {}; \
+             enqueue what is missing by hand, then cargo xtask rollback settles the rest",
+            thawed.lost.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 fn names<'a>(target: &'a Target, fence_record: &Fence, failed: &'a str) -> swap::Names<'a> {

@@ -3,9 +3,9 @@
 use super::{Flow, ctx};
 use crate::acts::env;
 use crate::clock::{self, Clock};
-use crate::error::{Exit, Fault, Result, fault_of};
-use crate::evidence::RunDir;
+use crate::error::{Context, Exit, Fault, Lane, Result, fault_of};
 use crate::evidence::records::*;
+use crate::evidence::{self, RunDir};
 use crate::exec::Kind;
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
@@ -19,14 +19,37 @@ pub(super) fn after_pass(flow: &Flow<'_>) -> Result<()> {
 }
 
 /// Sums up, and writes the last known good after everything else.
-pub(super) fn end(flow: Flow<'_>, failure: Option<Failure>) -> Ending {
+pub(super) fn end(flow: Flow<'_>, mut failure: Option<Failure>) -> Ending {
     let start = flow.start;
     let store = Store::of(&start.config.repo);
-    let mut on_pass = |digest: &str| record_good(&flow, &store, digest);
+    let mut good = None;
+    if failure.is_none() {
+        // All of it that can fail before the verdict is written, so that the verdict can tell.
+        match keep_good(&flow, &store) {
+            Ok(kept) => good = Some(kept),
+            Err(error) => failure = Some(not_kept(&flow, error)),
+        }
+    }
+    let mut on_pass = |digest: &str| {
+        let good = good.clone().context("nothing was kept of this release")?;
+        record_good(&flow, &store, LastKnownGood { digest_sha256: digest.into(), ..good })
+    };
     finish::finish(start, flow.run, failure.as_ref(), Some(&mut on_pass))
 }
 
-fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
+/// The new version runs and is good, and nothing could go back to it later.
+fn not_kept(flow: &Flow<'_>, error: anyhow::Error) -> Failure {
+    let error = Fault::new("this release could not be recorded as the last known good one")
+        .why(format!("{error:#}"))
+        .remedy("mend that, then release again; cargo xtask rollback goes back to before it")
+        .lane(Lane::A)
+        .exit(Exit::Evidence)
+        .into();
+    failure_of(&StepFailure { step: evidence::RECORD.into(), error, by: None }, flow.run)
+}
+
+/// Keeps what a later release goes back to: the tree as deployed, the model, the env files, the images.
+fn keep_good(flow: &Flow<'_>, store: &Store) -> Result<LastKnownGood> {
     let stand = flow.start.stand.with(&flow.start.stand.exec.shielded());
     let head = flow.prepared.head.clone();
     let rid = &flow.run.rid;
@@ -51,7 +74,7 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
             .filter(|s| flow.facts.app_services.contains(&s.service))
             .map(|s| (s.service.clone(), s.image.clone()))
             .collect(),
-        digest_sha256: digest.into(),
+        digest_sha256: String::new(),
         backup: backup.filter(|b| b.skipped.is_none()).map(|b| b.dir),
         undo: flow.fence.as_ref().map(|f| f.clone.clone()),
     };
@@ -59,12 +82,17 @@ fn record_good(flow: &Flow<'_>, store: &Store, digest: &str) -> Result<()> {
     for (service, image) in &good.images {
         stand.tag(image, &release_tag(&stand.project, service, rid))?;
     }
+    Ok(good)
+}
+
+fn record_good(flow: &Flow<'_>, store: &Store, good: LastKnownGood) -> Result<()> {
     store.set_last(&good)?;
     // With it the run counts as recorded, also when it is no longer the last one. It is the last good
     // release already: what is lost is that a later `--to` finds it.
     if let Err(error) = store.set_release(&good) {
         let events = flow.start.events;
-        events.warn("evidence", format!("`rollback --to {rid}` will not find this release: {error:#}"));
+        events
+            .warn("evidence", format!("`rollback --to {}` will not find this release: {error:#}", good.rid));
     }
     Ok(())
 }

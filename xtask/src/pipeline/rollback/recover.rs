@@ -173,6 +173,9 @@ fn fence_of(dir: &Path, lines: &[Line], target: &Target) -> Option<Fence> {
         clone: target.clone.clone(),
         clone_oid: done("clone").and_then(|l| l.data["oid"].as_u64()).unwrap_or(0),
         xid: fence.data["xid"].as_str().unwrap_or("0").into(),
+        frozen_keys: done("freeze queues")
+            .and_then(|l| serde_json::from_value(l.data["keys"].clone()).ok())
+            .unwrap_or_default(),
         ..Fence::default()
     })
 }
