@@ -21,6 +21,8 @@ mod crash;
 mod crash_back;
 #[path = "support/scenes/dumps.rs"]
 mod dumps;
+#[path = "support/scenes/early.rs"]
+mod early;
 #[path = "support/scenes/full.rs"]
 mod full;
 #[path = "support/scenes/gates.rs"]

@@ -1,13 +1,13 @@
 //! `config`
 
 use super::args::Global;
-use super::with_global;
+use super::{ONLY_LOOKED, with_global};
 use crate::error::{Exit, Result};
 use crate::plan::config_with_origins;
 use crate::report::Screen;
 
 pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
-    with_global(global, screen, |start| {
+    with_global(global, screen, ONLY_LOOKED, |start| {
         let values = config_with_origins(start.config);
         if global.json {
             screen.data(&(serde_json::to_string_pretty(&values)? + "\n"));

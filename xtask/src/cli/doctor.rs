@@ -1,14 +1,15 @@
 //! `doctor`
 
 use super::args::Global;
-use super::with_global;
+use super::{ONLY_LOOKED, looked_to_the_end, with_global};
 use crate::error::{Exit, Result};
 use crate::pipeline::doctor::{Level, look};
 use crate::report::Screen;
 
 pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
-    with_global(global, screen, |start| {
+    with_global(global, screen, ONLY_LOOKED, |start| {
         let found = look(start);
+        looked_to_the_end(start)?;
         let ready = found.iter().all(|f| f.level != Level::Bad);
         if global.json {
             let data = serde_json::json!({ "ready": ready, "findings": found });

@@ -12,7 +12,7 @@ mod smoke;
 mod status;
 
 use crate::config::{Overrides, load};
-use crate::error::{Exit, Fault, Result, fault_of};
+use crate::error::{Exit, Fault, Result, anyhow, fault_of};
 use crate::exec::{Exec, Interrupt, Kind};
 use crate::facts;
 use crate::pipeline::{Ending, Start};
@@ -129,7 +129,10 @@ fn listen(screen: &Screen, left: String) -> Result<Interrupt> {
     let (first, second) = (screen.clone(), screen.clone());
     interrupt.listen(
         move |kind| {
-            first.say(&format!("\n{}: finishing or undoing the step; once more stops at once\n", word(kind)))
+            first.say(&format!(
+                "\n{}: finishing or undoing what was begun; once more stops at once\n",
+                word(kind)
+            ))
         },
         move |kind| second.say(&format!("\n{} again: stopped at once. {left}\n", word(kind))),
     )?;
@@ -143,12 +146,45 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-/// The same for the checkout that the command line means.
-fn with_global<T>(global: &Global, screen: &Screen, work: impl FnOnce(&Start<'_>) -> Result<T>) -> Result<T> {
+/// What a command that changes something leaves when it is stopped at once.
+const HALF_WAY: &str =
+    "The stand may be half-way: `cargo xtask status` says what is open, `cargo xtask rollback` puts it right";
+/// The same of one that only looks.
+const ONLY_LOOKED: &str = "It only looked: nothing was changed";
+
+/// The same for the checkout that the command line means. `left`: what a stop at once leaves.
+fn with_global<T>(
+    global: &Global,
+    screen: &Screen,
+    left: &str,
+    work: impl FnOnce(&Start<'_>) -> Result<T>,
+) -> Result<T> {
     let repo = find_repo(global.repo.as_deref())?;
-    let left = "The stand may be half-way: `cargo xtask status` says what is open, `cargo xtask rollback` puts it right";
     let interrupt = listen(screen, left.into())?;
-    with_start(&repo, &global.overrides(), screen, &interrupt, work)
+    let result = with_start(&repo, &global.overrides(), screen, &interrupt, work);
+    // What fails once a run has begun stands in its evidence, and is no error here.
+    match (result, interrupt.kind()) {
+        (Err(error), Some(kind)) => Err(cut_short(&error, kind).into()),
+        (result, _) => result,
+    }
+}
+
+/// Nothing is told of a look that was cut short: what was not asked any more would look like an answer.
+fn looked_to_the_end(start: &Start<'_>) -> Result<()> {
+    match start.interrupt.kind() {
+        None => Ok(()),
+        Some(_) => Err(anyhow!("the look at the stand was cut short")),
+    }
+}
+
+/// A question that was cut short says nothing about who was asked.
+fn cut_short(error: &anyhow::Error, kind: Kind) -> Fault {
+    Fault::new(format!("stopped by {} before anything was begun", word(kind)))
+        .why(format!("what was asked last: {}", fault_of(error).what))
+        .exit(match kind {
+            Kind::CtrlC => Exit::Interrupted,
+            Kind::Terminate => Exit::Terminated,
+        })
 }
 
 /// The one screen at the end, and the summary as data where it is wanted.

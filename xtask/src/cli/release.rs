@@ -1,7 +1,7 @@
 //! `release`
 
 use super::args::{Global, Release};
-use super::{tell, with_global};
+use super::{HALF_WAY, tell, with_global};
 use crate::clock::human_ms;
 use crate::error::{Exit, Fault, Result};
 use crate::fsx::human_bytes;
@@ -24,7 +24,7 @@ pub fn run(global: &Global, args: &Release, screen: &Screen) -> Result<Exit> {
         rid: args.rid.clone(),
         devtasks: args.devtask.clone(),
     };
-    with_global(global, screen, |start| {
+    with_global(global, screen, HALF_WAY, |start| {
         let prepared = prepare(start, options)?;
         if args.plan {
             if global.json {
@@ -36,7 +36,7 @@ pub fn run(global: &Global, args: &Release, screen: &Screen) -> Result<Exit> {
         }
         if !args.yes {
             screen.say(&in_short(&prepared.plan));
-            if !screen.ask("Release?") {
+            if !screen.ask("Release?", start.interrupt) {
                 return Err(Fault::refused("not released: nobody said yes")
                     .remedy("answer y on a terminal, or give --yes")
                     .into());

@@ -1,7 +1,7 @@
 //! `rollback`
 
 use super::args::{Global, Rollback};
-use super::{tell, with_global};
+use super::{HALF_WAY, tell, with_global};
 use crate::error::{Exit, Fault, Result, fault_of};
 use crate::facts::Facts;
 use crate::pipeline::offer::{self, Offer};
@@ -9,7 +9,7 @@ use crate::pipeline::{Start, lock, rollback, single, targets};
 use crate::report::Screen;
 
 pub fn run(global: &Global, args: &Rollback, screen: &Screen) -> Result<Exit> {
-    with_global(global, screen, |start| {
+    with_global(global, screen, HALF_WAY, |start| {
         let ending = agreed(start, args, screen)
             .and_then(|(facts, offer)| rollback::rollback(start, &facts, &offer, args.rid.as_deref()));
         // What failed before there was any evidence failed before anything was touched.
@@ -46,7 +46,7 @@ fn agreed(start: &Start<'_>, args: &Rollback, screen: &Screen) -> Result<(Facts,
     for line in &offer.consequences {
         screen.say(&format!("  note  {line}\n"));
     }
-    if !args.yes && !screen.ask("Go back?") {
+    if !args.yes && !screen.ask("Go back?", start.interrupt) {
         return Err(Fault::refused("not rolled back: nobody said yes")
             .remedy("answer y on a terminal, or give --yes")
             .into());

@@ -1,7 +1,7 @@
 //! `smoke`
 
 use super::args::{Global, Single};
-use super::with_global;
+use super::{ONLY_LOOKED, tell, with_global};
 use crate::clock::human_ms;
 use crate::error::{Exit, Result};
 use crate::evidence::EVIDENCE;
@@ -9,7 +9,7 @@ use crate::pipeline::single;
 use crate::report::Screen;
 
 pub fn run(global: &Global, args: &Single, screen: &Screen) -> Result<Exit> {
-    with_global(global, screen, |start| {
+    with_global(global, screen, ONLY_LOOKED, |start| {
         let told = |check: &crate::evidence::records::Check| {
             let word = if check.ok { screen.paint.good("good") } else { screen.paint.bad("NOT ") };
             if !screen.quiet || !check.ok {
@@ -22,7 +22,8 @@ pub fn run(global: &Global, args: &Single, screen: &Screen) -> Result<Exit> {
             }
         };
         let ending = single::smoke(start, args.rid.as_deref(), &told)?;
-        if let Some(summary) = &ending.summary {
+        let Some(summary) = &ending.summary else { return tell(&ending, global.json, screen) };
+        {
             let verdict = if summary.ok { screen.paint.good("PASS") } else { screen.paint.bad("FAIL") };
             let good = summary.smoke.iter().filter(|c| c.ok).count();
             screen.say(&format!(

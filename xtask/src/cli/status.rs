@@ -1,7 +1,7 @@
 //! `status`: which version runs, how to go back, what is open.
 
 use super::args::Global;
-use super::with_global;
+use super::{ONLY_LOOKED, looked_to_the_end, with_global};
 use crate::acts::elsewhere::{self, Elsewhere};
 use crate::clock::{self, Clock, human_age};
 use crate::error::{Exit, Result, fault_of};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
-    with_global(global, screen, |start| {
+    with_global(global, screen, ONLY_LOOKED, |start| {
         let repo = &start.config.repo;
         let facts = single::look_back(start).map_err(|error| nothing_to_ask(&error, repo))?;
         let last = Store::of(repo).last()?;
@@ -56,6 +56,7 @@ pub fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                 None
             }
         };
+        looked_to_the_end(start)?;
         let recent: Vec<Value> = evidence::runs(&repo.join(EVIDENCE))?
             .iter()
             .filter_map(|dir| evidence::read_record::<Summary>(dir, "summary.json"))

@@ -126,7 +126,7 @@ impl Lock {
         let pg = ctx.pg("rollback")?;
         let mut admin = pg.session("postgres", &ctx.app("lock"))?;
         // The server may not have noticed yet that the client of the old session is gone.
-        pg.end_backends(&mut admin, &format!("ffxlock {} ", self.holder.rid))?;
+        pg.end_backends(&mut admin, &cut(format!("ffxlock {} ", self.holder.rid)))?;
         self.take_database(&pg)
     }
 
@@ -151,15 +151,8 @@ impl Lock {
         }
     }
 
-    /// 63 bytes at most: PostgreSQL cuts application names there.
     fn name(&self) -> String {
-        let mut name = format!("ffxlock {} {} {}", self.holder.rid, self.holder.step, self.holder.who);
-        let mut cut = name.len().min(63);
-        while !name.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        name.truncate(cut);
-        name
+        cut(format!("ffxlock {} {} {}", self.holder.rid, self.holder.step, self.holder.who))
     }
 
     fn write(&mut self) -> Result<()> {
@@ -170,6 +163,16 @@ impl Lock {
         self.file.flush()?;
         Ok(())
     }
+}
+
+/// 63 bytes at most: PostgreSQL cuts application names there.
+fn cut(mut name: String) -> String {
+    let mut at = name.len().min(63);
+    while !name.is_char_boundary(at) {
+        at -= 1;
+    }
+    name.truncate(at);
+    name
 }
 
 /// Who holds the lock of a stand now, if anybody does: on this machine, or on another one, as far as
@@ -315,34 +318,4 @@ fn open(path: &Path) -> std::io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_holds_the_lock_is_read_from_its_last_statement() {
-        let holder =
-            Holder { rid: "rel_1".into(), who: "o'hara@far {x}".into(), pid: 7, ..Holder::default() };
-        let told =
-            |query: &str| Told { query: query.into(), name: "n".into(), since: "s".into() }.holder().words();
-        assert_eq!(told(&super::told(&holder).unwrap()), holder.words());
-        assert!(holder.words().contains("o'hara@far {x} runs  rel_1 (pid 7)"), "{}", holder.words());
-        assert_eq!(told("<insufficient privilege>"), "n, since s");
-    }
-
-    #[test]
-    fn the_second_is_refused_and_told_who_and_a_dead_holder_does_not_block() {
-        let engine = format!("test-{}", std::process::id());
-        let first = Lock::take(&engine, "p", "rel_1", "release").unwrap();
-        let fault = crate::error::fault_of(&Lock::take(&engine, "p", "rel_2", "release").err().unwrap());
-        assert_eq!(fault.exit, Some(Exit::Locked));
-        let why = fault.why.unwrap();
-        assert!(why.contains("rel_1") && why.contains("step start") && why.contains("since "), "{why}");
-        assert_eq!(holder(&engine, "p", None).unwrap().unwrap().rid, "rel_1");
-        drop(first);
-        assert!(holder(&engine, "p", None).unwrap().is_none());
-        let other = Lock::take(&engine, "p", "rel_3", "release").unwrap();
-        assert!(Lock::take(&engine, "other", "rel_4", "release").is_ok());
-        std::fs::remove_file(&other.path).unwrap();
-        std::fs::remove_file(file_of(&engine, "other")).unwrap();
-    }
-}
+mod tests;

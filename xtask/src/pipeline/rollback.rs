@@ -53,6 +53,8 @@ pub fn rollback(start: &Start<'_>, facts: &Facts, offer: &Offer, rid: Option<&st
     let outcome = step_to_its_end(&run, start.events, Some(start.interrupt), "rollback", || {
         go(start, &run, &mut facts, &id, &mut lock, offer, recovers.as_deref(), &head, &plan.run.time)
     });
+    // What is told of a way back that is over must not fail for want of what is kept for it.
+    run.use_room();
     let done = run.read::<Rollback>("rollback.json").is_some_and(|r| r.verified);
     let outcome = outcome.and_then(|()| match done {
         true => tell_last_good(start, offer, recovers.as_deref()).map_err(|error| StepFailure {

@@ -8,10 +8,12 @@ use super::progress::progress;
 use super::words::Paint;
 use crate::clock::human_ms;
 use crate::event::{Event, Events, Far, Outcome};
+use crate::exec::Interrupt;
 use crate::redact::Redactor;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -95,14 +97,29 @@ impl Screen {
         print(&mut self.lock(), text);
     }
 
-    /// Asks yes or no; no without a terminal.
-    pub fn ask(&self, question: &str) -> bool {
+    /// Asks yes or no; no without a terminal, and no when the operator says stop instead.
+    pub fn ask(&self, question: &str, interrupt: &Interrupt) -> bool {
         if !std::io::stdin().is_terminal() {
             return false;
         }
         self.say(&format!("{question} [y/N] "));
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "да")
+        // A read goes on after a signal: it is waited for beside, and left alone where nobody answers.
+        let (told, answers) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut answer = String::new();
+            let read = std::io::stdin().read_line(&mut answer).map(|_| answer);
+            let _ = told.send(read);
+        });
+        loop {
+            match answers.recv_timeout(Duration::from_millis(50)) {
+                Ok(answer) => {
+                    let yes = |text: String| matches!(text.trim(), "y" | "Y" | "yes" | "да");
+                    return interrupt.kind().is_none() && answer.is_ok_and(yes);
+                }
+                Err(RecvTimeoutError::Timeout) if interrupt.kind().is_none() => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     fn take(&self, event: Event) {

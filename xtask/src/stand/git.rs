@@ -61,8 +61,9 @@ impl Stand {
     /// The commit that is checked out.
     pub fn head(&self) -> Result<String> {
         let finished = self.exec.run(&self.git(["rev-parse", "--verify", "HEAD^{commit}"]))?;
-        if finished.ok() {
-            return object_id(&finished.text(), "rev-parse HEAD");
+        // 128: there is no repository, or no commit in it. Any other end: it could not be looked at.
+        if finished.ended != Ended::Exit(128) {
+            return object_id(&finished.success("git rev-parse HEAD", Lane::A)?.text(), "rev-parse HEAD");
         }
         Err(Fault::refused(format!("{} is not a git checkout with a commit", self.repo.display()))
             .why(finished.stderr.trim())

@@ -88,9 +88,12 @@ impl Psql {
         Err(SqlError { sqlstate: state.get(1).unwrap_or(&"").to_string(), message }.into())
     }
 
-    /// Does the session answer?
+    /// Does the session answer? It is not to be ended for being idle while other work takes long; the
+    /// setting came with PostgreSQL 14, so it cannot stand in [`PINS`].
     pub fn alive(&mut self) -> Result<()> {
-        match self.number("SELECT 1")? {
+        let stay = "SELECT 1 FROM (SELECT count(set_config(name, '0', false)) FROM pg_settings \
+                    WHERE name = 'idle_session_timeout') q";
+        match self.number(stay)? {
             1 => Ok(()),
             other => bail!("database {} says that 1 is {other}", self.database),
         }

@@ -69,7 +69,8 @@ pub(super) fn from_backup(
     let open = instead::open(ctx, &pg, &mut admin)?;
     let side = postgres::side_name(&pg.database, "from", ctx.id);
     let Ready { target, copy, cited, mut fence } =
-        match ready(ctx, &stored, &mut admin, &side, code_of, &open) {
+        // To restore takes long: nobody else may have come to the stand meanwhile.
+        match ready(ctx, &stored, &mut admin, &side, code_of, &open).and_then(|it| hold().map(|()| it)) {
             Ok(ready) => ready,
             Err(error) => {
                 // By a session of its own: the other one may be what failed.
@@ -267,5 +268,7 @@ fn beside(
 /// The same failure, as one before which nothing was touched.
 fn refused(error: anyhow::Error) -> anyhow::Error {
     let fault = fault_of(&error);
-    fault.exit(Exit::Refused).into()
+    // Who was quicker is told as in any other command.
+    let exit = if fault.exit == Some(Exit::Locked) { Exit::Locked } else { Exit::Refused };
+    fault.exit(exit).into()
 }

@@ -2,6 +2,7 @@
 //! with Ctrl-C or with SIGTERM: never a PASS, never a last known good, never a
 //! stopped stand without a word. Once all is good, it ends as it would have.
 
+use crate::early;
 use crate::support::before::Before;
 use crate::support::die::{Die, Moment, some};
 use crate::support::leftovers::Kept;
@@ -137,6 +138,8 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
         });
         checks.that(format!("{}: leftovers", stop.name()), || stand.nothing_left_over(&kept, &settled));
     }
+    checks.that("a terminal that goes away", || early::hung_up(&stand));
+    early::before_a_run(&stand, &mut checks);
     after_all_is_good(&stand, &mut checks);
     checks.that("a rollback is finished", || finished_nevertheless(&stand, &first.rid()));
     checks.that("a rollback that is told twice", || told_twice(&stand, &first.rid()));

@@ -1,0 +1,63 @@
+//! An operator who says stop before a run has begun, while the engine lets a
+//! question hang; and a terminal that goes away.
+
+use crate::support::stand::EVIDENCE;
+use crate::support::{Checks, SOON, Stand, wait_for};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// A `docker` that says that it was asked, and never answers.
+fn silent_docker(dir: &Path) -> String {
+    let program = dir.join("docker");
+    std::fs::write(&program, "#!/bin/sh\n: >\"$0.asked\"\nexec sleep 600\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", dir.display(), std::env::var("PATH").unwrap())
+}
+
+/// Whatever was being asked, it is the operator who ended it, and nothing was begun.
+pub fn before_a_run(stand: &Stand, checks: &mut Checks) {
+    for (signal, code, word) in [("INT", 130, "Ctrl-C"), ("TERM", 143, "SIGTERM")] {
+        for args in [
+            &["release", "--yes"][..],
+            &["release", "--plan"],
+            &["rollback", "--yes"],
+            &["backup"],
+            &["smoke"],
+            &["status"],
+            &["doctor"],
+        ] {
+            checks.that(format!("SIG{signal} before `{}` begins", args.join(" ")), || {
+                let dir = tempfile::tempdir().unwrap();
+                let path = silent_docker(dir.path());
+                let runs = stand.rids();
+                let running = stand.start_in(&stand.repo, &[("PATH", &path)], args);
+                let asked = dir.path().join("docker.asked");
+                wait_for("a question to the engine", SOON, || asked.exists().then_some(()));
+                running.signal(signal);
+                let outcome = stand.heard(running.wait(), &runs).expect(code);
+                outcome.says(&format!("stopped by {word} before anything was begun"));
+                assert!(!outcome.stdout.contains("ready for a release"), "{}", outcome.stdout);
+                assert_eq!(stand.rids(), runs, "there is evidence of it");
+            });
+        }
+    }
+}
+
+/// A connection that breaks off: the shell and the kernel both say so, and that is one word.
+pub fn hung_up(stand: &Stand) {
+    let rid = "rel_20991231-900002_hungup";
+    let running = stand.start(&["release", "--yes", "--json", "--rid", rid]);
+    let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
+    wait_for("the backup", SOON * 7, || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.contains("\"kind\":\"intent\",\"step\":\"backup\"").then_some(())
+    });
+    running.signal("HUP");
+    wait_for("an answer to it", SOON, || running.said().contains("once more").then_some(()));
+    running.signal("HUP");
+    let outcome = stand.heard(running.wait(), &[]).expect(143);
+    let at = outcome.at();
+    let status = stand.run(&["status", "--json"]).expect(0).json();
+    assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
+    stand.run(&["evidence", "verify", rid]).expect(0);
+}
