@@ -1,7 +1,7 @@
 //! The matrix: made of the calls that each command was seen to make, so that a
 //! new call is in it by itself.
 
-use crate::judge::{Found, Phase, judge};
+use crate::judge::{Found, Phase, broken_rules, judge};
 use crate::named::{idle, name};
 use crate::plays::{PLAYS, Play};
 use crate::stage::{Cell, Lane, Stage};
@@ -42,11 +42,11 @@ pub fn run() {
     let mut all = All::default();
     for (number, play) in PLAYS.into_iter().enumerate() {
         let whole = stage.cell(&lane, play, number, &[], false);
-        control(&whole, 0);
+        control(play, Phase::Before, &whole);
         all.add(play, &whole.calls, None);
         if play == Play::Release {
             let back = stage.cell(&lane, play, PLAYS.len(), &[], true);
-            control(&back, 30);
+            control(play, Phase::Back, &back);
             all.add(play, &back.calls, Some(Phase::Back));
         }
     }
@@ -70,7 +70,7 @@ pub fn run() {
                     let fault = std::slice::from_ref(&plan.fault);
                     let bad = plan.play == Play::Release && plan.phase == Phase::Back;
                     let cell = stage.cell(&lane, plan.play, number + PLAYS.len() + 1, fault, bad);
-                    let found = judge(&stage, plan.play, plan.phase, &plan.label, &plan.fault, &cell);
+                    let found = judge(plan.play, plan.phase, &plan.label, &plan.fault, &cell);
                     if let Found::Wrong(wrong) = &found {
                         let what = wrong.join("; ");
                         note(format!(
@@ -108,11 +108,13 @@ pub fn run() {
     assert_eq!(wrong, 0, "{wrong} cells of {} do not hold: said above", results.len());
 }
 
-/// Without a fault the player gives what the real programs gave.
-fn control(cell: &Cell, code: i32) {
+/// Without a fault the player gives what the real programs gave, and all that must hold does.
+fn control(play: Play, phase: Phase, cell: &Cell) {
     let unknown: Vec<&str> = cell.calls.iter().filter(|c| c.unknown).map(|c| c.label.as_str()).collect();
     assert!(unknown.is_empty(), "no recording has these calls: {unknown:#?}{}", cell.outcome.at());
-    assert_eq!(cell.outcome.code, code, "nothing was broken{}", cell.outcome.at());
+    assert_eq!(cell.outcome.code, play.undisturbed(phase), "nothing was broken{}", cell.outcome.at());
+    let wrong = broken_rules(play, phase, cell);
+    assert!(wrong.is_empty(), "nothing was broken, and {}: {wrong:#?}{}", play.name(), cell.outcome.at());
 }
 
 /// Every cell, and every call with when it is made.
