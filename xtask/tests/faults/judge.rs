@@ -104,7 +104,7 @@ pub fn broken_rules(play: Play, phase: Phase, cell: &Cell) -> Vec<String> {
         let acts = cell.calls.iter().filter(|c| c.act).map(|c| format!("it did {}", c.label));
         wrong.extend(acts.chain(cell.other.iter().map(|file| format!("it changed {file}"))));
     } else {
-        evidence(play, cell, &mut wrong);
+        evidence(play, phase, cell, &mut wrong);
     }
     let good = |repo: &Path| json(&repo.join(DIR).join("last_known_good.json"));
     if code != 0 && good(&cell.repo) != good(&cell.before) {
@@ -120,10 +120,11 @@ pub fn broken_rules(play: Play, phase: Phase, cell: &Cell) -> Vec<String> {
     wrong
 }
 
-fn evidence(play: Play, cell: &Cell, wrong: &mut Vec<String>) {
+fn evidence(play: Play, phase: Phase, cell: &Cell, wrong: &mut Vec<String>) {
     let code = cell.outcome.code;
     let Some(dir) = &cell.outcome.dir else {
-        if ![2, 10, 11, 20].contains(&code) {
+        // Only who has not begun to change anything may have nothing to show for it.
+        if phase != Phase::Before || ![2, 10, 11, 20].contains(&code) {
             wrong.push("no evidence".into());
         }
         return;
