@@ -4,6 +4,8 @@
 //! that the same run makes on the real engine (docs/faults.md).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
+#[path = "faults/acts.rs"]
+mod acts;
 #[path = "faults/broken.rs"]
 mod broken;
 #[path = "faults/judge.rs"]

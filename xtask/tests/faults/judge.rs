@@ -1,7 +1,9 @@
 //! What must hold of every cell, whatever was broken in it: the exit code fits
-//! how far the release was, the evidence says the same and verifies, nothing
-//! became the last known good, nothing hangs, nothing lives on.
+//! how far the release was and what it did, the evidence says the same and
+//! verifies, nothing became the last known good, nothing hangs, nothing lives
+//! on.
 
+use crate::acts;
 use crate::plays::Play;
 use crate::stage::Cell;
 use crate::support::poll;
@@ -70,7 +72,10 @@ pub fn judge(play: Play, phase: Phase, label: &str, fault: &Fault, cell: &Cell) 
         }
         Some(_) => None,
     };
-    wrong.extend(broken_rules(play, phase, cell));
+    if (play, phase, code) == (Play::Release, Phase::Changed, 40) && !acts::needs_person(label, fault.kind) {
+        wrong.push("exit 40, and no entry of acts.rs says why it takes a person".into());
+    }
+    wrong.extend(broken_rules(play, phase, cell, matches!(beside, Some(Found::Named | Found::NotSeen))));
     match beside {
         _ if !wrong.is_empty() => Found::Wrong(wrong),
         Some(found) => found,
@@ -93,10 +98,11 @@ fn believes(play: Play, phase: Phase, kind: Kind, cell: &Cell) -> bool {
     }
 }
 
-/// The invariants that this run breaks, whatever was broken in it.
-pub fn broken_rules(play: Play, phase: Phase, cell: &Cell) -> Vec<String> {
+/// The invariants that this run breaks, whatever was broken in it. `believed`: nothing could show it that
+/// it was lied to.
+pub fn broken_rules(play: Play, phase: Phase, cell: &Cell, believed: bool) -> Vec<String> {
     let code = cell.outcome.code;
-    let mut wrong = Vec::new();
+    let mut wrong = acts::problems(play, code, &cell.calls, believed);
     if !play.allowed(phase).contains(&code) {
         wrong.push(format!("exit {code}"));
     }
@@ -134,7 +140,7 @@ fn evidence(play: Play, phase: Phase, cell: &Cell, wrong: &mut Vec<String>) {
         wrong.push(format!("summary.json says exit {}", summary["exit_code"]));
     }
     let state = summary["state_left"].as_str().unwrap_or_default();
-    if !play.left(code, state) {
+    if !play.left(code, state, acts::touched(&cell.calls)) {
         wrong.push(format!("exit {code}, state_left `{state}`"));
     }
     if code != 50 {
