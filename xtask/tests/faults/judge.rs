@@ -1,7 +1,7 @@
 //! What must hold of every cell, whatever was broken in it: the exit code fits
 //! how far the release was and what it did, the evidence says the same and
-//! verifies, nothing became the last known good, nothing hangs, nothing lives
-//! on.
+//! verifies, the last known good release is the right one, nothing hangs,
+//! nothing lives on.
 
 use crate::acts;
 use crate::plays::Play;
@@ -112,9 +112,9 @@ pub fn broken_rules(play: Play, phase: Phase, cell: &Cell, believed: bool) -> Ve
     } else {
         evidence(play, phase, cell, &mut wrong);
     }
-    let good = |repo: &Path| json(&repo.join(DIR).join("last_known_good.json"));
-    if code != 0 && good(&cell.repo) != good(&cell.before) {
-        wrong.push("another last known good".into());
+    let good = last_good(&cell.repo);
+    if !is_good(play, cell, &good) {
+        wrong.push(format!("exit {code}, and the last known good release is {}", good["rid"]));
     }
     // The longest: a fence that never comes to stand, three times.
     if cell.took > Duration::from_secs(120) {
@@ -150,6 +150,25 @@ fn evidence(play: Play, phase: Phase, cell: &Cell, wrong: &mut Vec<String>) {
             Err(error) => wrong.push(format!("evidence verify: {error:#}")),
         }
     }
+}
+
+/// Is this the last known good release that the run should leave?
+fn is_good(play: Play, cell: &Cell, good: &Value) -> bool {
+    let before = last_good(&cell.before);
+    match (play, cell.outcome.code) {
+        (Play::Release, 0) => good["rid"] == play.rid(),
+        (Play::Undo, 0) => {
+            let rid = before["rid"].as_str().unwrap_or_default();
+            *good == json(&cell.before.join(DIR).join(rid).join("target.json"))["previous"]
+        }
+        // What recovers a release that never passed, or brings a backup, leaves it as it is.
+        _ => *good == before,
+    }
+}
+
+/// The record of the last known good release in a checkout; null where there is none.
+fn last_good(repo: &Path) -> Value {
+    json(&repo.join(DIR).join("last_known_good.json"))
 }
 
 fn json(path: &Path) -> Value {
