@@ -2,7 +2,7 @@
 //! new call is in it by itself.
 
 use crate::acts;
-use crate::judge::{Found, Phase, broken_rules, judge};
+use crate::judge::{Found, Phase, UNKNOWN, broken_rules, judge};
 use crate::named::{idle, name};
 use crate::plays::{PLAYS, Play};
 use crate::stage::{Cell, Lane, Stage};
@@ -121,6 +121,8 @@ fn control(play: Play, phase: Phase, cell: &Cell) {
     assert_eq!(cell.outcome.code, play.undisturbed(phase), "nothing was broken{}", cell.outcome.at());
     let wrong = broken_rules(play, phase, cell, false);
     assert!(wrong.is_empty(), "nothing was broken, and {}: {wrong:#?}{}", play.name(), cell.outcome.at());
+    // So that what a cell does not know is what was broken in it.
+    cell.outcome.lacks(UNKNOWN);
 }
 
 /// Every cell, and every call with when it is made.
