@@ -125,7 +125,8 @@ impl Play {
             (Play::Backup | Play::Smoke, 0 | 20) | (_, 2 | 10 | 11) => state == "unchanged",
             (_, 30) => state.starts_with("the previous version runs"),
             (_, 40) => state.starts_with("needs a person"),
-            (_, 50) => true,
+            (Play::Release, 50) => state.starts_with("the new version runs"),
+            (play, 50) if play.is_way_back() => state.ends_with("; the evidence is not complete"),
             _ => false,
         }
     }
