@@ -4,10 +4,14 @@
 //! that the same run makes on the real engine (docs/faults.md).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
+#[path = "faults/acts.rs"]
+mod acts;
 #[path = "faults/broken.rs"]
 mod broken;
 #[path = "faults/judge.rs"]
 mod judge;
+#[path = "faults/judged.rs"]
+mod judged;
 #[path = "faults/matrix.rs"]
 mod matrix;
 #[path = "faults/named.rs"]
@@ -34,13 +38,14 @@ fn main() {
         std::process::exit(xtask::cli::main().code().into());
     }
     // As the built-in harness: it is asked what it has, and runs what the filter names.
+    const TESTS: [(&str, fn()); 2] = [("the_judge_sees_lies", judged::run), ("fault_matrix", matrix::run)];
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if args.iter().any(|a| a == "--list") {
-        println!("fault_matrix: test");
-        return;
-    }
-    let filter = args.iter().filter(|a| !a.starts_with('-')).all(|f| "fault_matrix".contains(f.as_str()));
-    if filter {
-        matrix::run();
+    let list = args.iter().any(|a| a == "--list");
+    for (name, run) in TESTS {
+        if list {
+            println!("{name}: test");
+        } else if args.iter().filter(|a| !a.starts_with('-')).all(|f| name.contains(f.as_str())) {
+            run();
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The matrix: made of the calls that each command was seen to make, so that a
 //! new call is in it by itself.
 
-use crate::judge::{Found, Phase, judge};
+use crate::acts;
+use crate::judge::{Found, Phase, UNKNOWN, broken_rules, judge};
 use crate::named::{idle, name};
 use crate::plays::{PLAYS, Play};
 use crate::stage::{Cell, Lane, Stage};
@@ -42,20 +43,20 @@ pub fn run() {
     let mut all = All::default();
     for (number, play) in PLAYS.into_iter().enumerate() {
         let whole = stage.cell(&lane, play, number, &[], false);
-        control(&whole, 0);
+        control(play, Phase::Before, &whole);
         all.add(play, &whole.calls, None);
         if play == Play::Release {
             let back = stage.cell(&lane, play, PLAYS.len(), &[], true);
-            control(&back, 30);
+            control(play, Phase::Back, &back);
             all.add(play, &back.calls, Some(Phase::Back));
         }
     }
     let All { mut plans, calls, .. } = all;
     // What is done while the stand is changed is tried first.
     plans.sort_by_key(|plan| plan.phase == Phase::Before);
-    let idle = idle(&calls);
-    note(format!("entries of named.rs that no call fits: {idle:#?}"));
-    assert!(idle.is_empty(), "entries of named.rs that no call fits");
+    let idle = [idle(&calls), acts::idle(&calls)].concat();
+    note(format!("entries of named.rs and acts.rs that no call fits: {idle:#?}"));
+    assert!(idle.is_empty(), "entries of named.rs or acts.rs that no call fits");
     note(format!("{} cells", plans.len()));
     let begun = Instant::now();
     let results = Mutex::new(Vec::new());
@@ -70,7 +71,7 @@ pub fn run() {
                     let fault = std::slice::from_ref(&plan.fault);
                     let bad = plan.play == Play::Release && plan.phase == Phase::Back;
                     let cell = stage.cell(&lane, plan.play, number + PLAYS.len() + 1, fault, bad);
-                    let found = judge(&stage, plan.play, plan.phase, &plan.label, &plan.fault, &cell);
+                    let found = judge(plan.play, plan.phase, &plan.label, &plan.fault, &cell);
                     if let Found::Wrong(wrong) = &found {
                         let what = wrong.join("; ");
                         note(format!(
@@ -80,6 +81,11 @@ pub fn run() {
                             plan.fault.kind,
                             name(&plan.label)
                         ));
+                    }
+                    // On the way back one can be needed for every call; before it each is worth a look.
+                    if cell.outcome.code == 40 && plan.phase != Phase::Back {
+                        let (play, kind, of) = (plan.play.name(), plan.fault.kind, name(&plan.label));
+                        note(format!("exit 40: {play} {:?} {kind:?} {of}", plan.phase));
                     }
                     if let (Found::OffTape(_), Some(call)) = (&found, cell.calls.iter().find(|c| c.unknown)) {
                         let (play, of) = (plan.play.name(), name(&plan.label));
@@ -108,11 +114,15 @@ pub fn run() {
     assert_eq!(wrong, 0, "{wrong} cells of {} do not hold: said above", results.len());
 }
 
-/// Without a fault the player gives what the real programs gave.
-fn control(cell: &Cell, code: i32) {
+/// Without a fault the player gives what the real programs gave, and all that must hold does.
+fn control(play: Play, phase: Phase, cell: &Cell) {
     let unknown: Vec<&str> = cell.calls.iter().filter(|c| c.unknown).map(|c| c.label.as_str()).collect();
     assert!(unknown.is_empty(), "no recording has these calls: {unknown:#?}{}", cell.outcome.at());
-    assert_eq!(cell.outcome.code, code, "nothing was broken{}", cell.outcome.at());
+    assert_eq!(cell.outcome.code, play.undisturbed(phase), "nothing was broken{}", cell.outcome.at());
+    let wrong = broken_rules(play, phase, cell, false);
+    assert!(wrong.is_empty(), "nothing was broken, and {}: {wrong:#?}{}", play.name(), cell.outcome.at());
+    // So that what a cell does not know is what was broken in it.
+    cell.outcome.lacks(UNKNOWN);
 }
 
 /// Every cell, and every call with when it is made.

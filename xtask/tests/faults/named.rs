@@ -122,6 +122,7 @@ pub const NAMED: &[Named] = &[
     // In other commands than a release.
     only(&[Play::Smoke], Before, "git rev-parse --verify HEAD^{commit}", ALL, "the commit for the records; the checks ask what runs"),
     only(&[Play::Smoke], Before, "docker version", &[Lie, Half], VERSION),
+    only(&[Play::Doctor], Before, "docker ps -a", &[Empty], "that no container is there is an answer of an engine that works, too; it is what is said then"),
     only(&[Play::From], Before, "psql postgres | SELECT row_to_json(q) FROM ( SELECT datname AS name, oid", ALL, "for the list of the other ways back, which says what is not known"),
     only(&[Play::From], Before, "psql foxproflow | SELECT row_to_json(q) FROM ( SELECT e.extname", &[Lie], "another version of an extension, well-formed: the copy gets one that is there, or is not made"),
     only(&[Play::Undo, Play::Recover, Play::From, Play::Backup], Before, "git rev-parse --verify HEAD^{commit}", &[Lie], "another commit, well-formed; for the records"),

@@ -1,12 +1,10 @@
 //! The commands that are played, each on a copy of the checkout as it was before
 //! it, and against a tape of its own.
 
+use crate::acts::{CLOSE, stops};
 use crate::judge::Phase;
 use crate::tape::Call;
 use std::path::Path;
-
-/// Closes the live database.
-const FENCE: &str = r#"ALTER DATABASE "foxproflow" WITH ALLOW_CONNECTIONS false"#;
 
 /// A command that is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,13 +84,18 @@ impl Play {
     }
 
     /// Is it a `rollback`?
-    fn is_way_back(self) -> bool {
+    pub fn is_way_back(self) -> bool {
         matches!(self, Play::Undo | Play::Recover | Play::From)
     }
 
     /// Does it change nothing, whatever it finds?
     pub fn looks(self) -> bool {
         matches!(self, Play::Status | Play::Doctor)
+    }
+
+    /// The exit code of a run in which nothing is broken; in the cells of a release's way back its smoke fails.
+    pub fn undisturbed(self, phase: Phase) -> i32 {
+        if self == Play::Release && phase == Phase::Back { 30 } else { 0 }
     }
 
     /// The exit codes with which a run may end in which a call was broken. From the stop of a
@@ -112,23 +115,25 @@ impl Play {
         }
     }
 
-    /// Is this what `state_left` says of a run that ended so?
-    pub fn left(self, code: i32, state: &str) -> bool {
+    /// Is this what `state_left` says of a run that ended so? `touched`: it had begun to change what serves.
+    pub fn left(self, code: i32, state: &str, touched: bool) -> bool {
         match (self, code) {
             (Play::Release, 0) => state == "the new version runs",
             (play, 0) if play.is_way_back() => state.ends_with(" runs, on the database as it was then"),
-            (Play::Release, 20) => state == "unchanged" || state.starts_with("as before"),
+            (Play::Release, 20) if touched => state.starts_with("as before"),
+            (Play::Release, 20) => state == "unchanged",
             (Play::Backup | Play::Smoke, 0 | 20) | (_, 2 | 10 | 11) => state == "unchanged",
             (_, 30) => state.starts_with("the previous version runs"),
             (_, 40) => state.starts_with("needs a person"),
-            (_, 50) => true,
+            (Play::Release, 50) => state.starts_with("the new version runs"),
+            (play, 50) if play.is_way_back() => state.ends_with("; the evidence is not complete"),
             _ => false,
         }
     }
 
     /// How far the run is when it makes a call that it makes after one in `phase`.
     pub fn phase(self, phase: Phase, call: &Call) -> Phase {
-        let stops = call.label.contains(" stop -t ");
+        let stops = stops(&call.label);
         // The clone is summed once more while the failed version stops.
         let sums = call.label.contains("WITH ALLOW_CONNECTIONS true");
         match self {
@@ -140,7 +145,7 @@ impl Play {
                 Phase::After
             }
             Play::Undo | Play::Recover if stops || sums => Phase::Back,
-            Play::From if call.label.contains(FENCE) => Phase::Back,
+            Play::From if call.label.contains(CLOSE) => Phase::Back,
             _ => phase,
         }
     }

@@ -255,13 +255,8 @@ impl Stage {
         let now = if play.looks() { content(&repo) } else { BTreeMap::new() };
         let names = before.keys().chain(now.keys());
         let other: BTreeSet<String> = names.filter(|n| before.get(*n) != now.get(*n)).cloned().collect();
-        Cell { calls: calls(&state), took, outcome, repo, dir, setup: at, other }
-    }
-
-    /// The last known good release before the command.
-    pub fn good(&self, play: Play) -> String {
-        let file = self.base_of(play).join(&self.name).join("ops/_local/lkg/last_known_good.json");
-        std::fs::read_to_string(file).unwrap()
+        let before = self.base_of(play).join(&self.name);
+        Cell { calls: calls(&state), took, outcome, repo, before, dir, setup: at, other }
     }
 }
 
@@ -280,6 +275,8 @@ pub struct Cell {
     pub took: Duration,
     pub outcome: Outcome,
     pub repo: PathBuf,
+    /// The checkout as it was before the command.
+    pub before: PathBuf,
     pub dir: PathBuf,
     pub setup: String,
     /// Of a command that only looks: the files of the checkout that are not as they were.
