@@ -6,7 +6,7 @@ use crate::support::leftovers::{Kept, nothing_of};
 use crate::support::process::{self, tool};
 use crate::support::root::{as_nobody, as_root};
 use crate::support::stand::XTASK;
-use crate::support::tamper::{CASES, Copy};
+use crate::support::tamper::{Copy, every_case_is_found};
 use crate::support::world::differing;
 use crate::support::{Checks, Evidence, SOON, Stand, wait_for};
 use serde_json::{Value, json};
@@ -53,17 +53,8 @@ fn smoke_backup_and_evidence_say_what_is_so() {
             read_by_another(&stand, evidence);
         });
     }
-    for (evidence, other) in [(&release, &backup), (&backup, &release)] {
-        for (name, change, word) in CASES {
-            checks.that(format!("verify {}: {name}", evidence.rid()), || {
-                let copy = Copy::of(&stand, evidence);
-                change(&copy, other);
-                let (code, said) = copy.verify(&stand);
-                assert_eq!(code, 50, "{name} was not found:\n{said}");
-                assert!(said.contains(word), "{name}: no word of `{word}`:\n{said}");
-            });
-        }
-    }
+    every_case_is_found(&stand, &release, &backup, &mut checks);
+    every_case_is_found(&stand, &backup, &release, &mut checks);
     edited_summaries(&stand, &release, &bad, &mut checks);
     checks.that("no secret", || stand.no_secret_anywhere());
     // Last: the stand is gone after it.
