@@ -1,5 +1,6 @@
 //! Copies of a run's evidence, changed in one place each.
 
+use super::before::live_oid;
 use super::process::tool;
 use super::stand::EVIDENCE;
 use super::{Checks, Evidence, Stand};
@@ -124,6 +125,16 @@ impl Copy {
         let outcome = stand.run_with(&nowhere, &["evidence", "verify", &path]);
         (outcome.code, outcome.stdout + &outcome.stderr)
     }
+}
+
+/// Nobody is brought back from a backup whose dump is not the one that was made.
+#[track_caller]
+pub fn refused_as_a_way_back(stand: &Stand, backup: &Path) {
+    let oid = live_oid(stand);
+    let refused = stand.run(&["rollback", "--yes", "--backup", &backup.display().to_string()]).expect(10);
+    refused.says("does not verify");
+    refused.says("db.dump");
+    assert_eq!(live_oid(stand), oid, "another database has the live name{}", refused.at());
 }
 
 /// A case: what it is called, what is done to the copy with the files of an older run at hand, a word

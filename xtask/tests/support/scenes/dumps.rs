@@ -8,7 +8,7 @@ use crate::support::leftovers::Kept;
 use crate::support::process::tool;
 use crate::support::relay::Relay;
 use crate::support::sql::USER;
-use crate::support::tamper::Copy;
+use crate::support::tamper::{Copy, refused_as_a_way_back};
 use crate::support::writer::Writer;
 use crate::support::{Checks, Evidence, Outcome, Stand};
 use std::path::{Path, PathBuf};
@@ -101,6 +101,12 @@ impl Case {
             change(stand, &backup_of(stand, rid).join("db.dump"));
             running.signal("CONT");
             stand.heard(running.wait(), &[])
+        });
+        let Case { stand, checks, tries, .. } = self;
+        checks.that(format!("{what}: the dump stays, and nothing goes back to it"), || {
+            let backup = backup_of(stand, &format!("rel_20991231-{tries:06}_dumps"));
+            assert!(backup.join("db.dump").exists(), "the dump is gone");
+            refused_as_a_way_back(stand, &backup);
         });
     }
 
