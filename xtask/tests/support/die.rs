@@ -12,10 +12,11 @@ const KILLED: i32 = -9;
 /// A moment of a run: a line of its journal is not written any more, or is the last that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
-    before: bool,
+    /// As die.c has it: `before`, `after` or `said`.
+    when: &'static str,
     /// What the line holds.
     line: String,
-    /// In words: right before or right after which act.
+    /// In words: right before or right after what.
     pub name: String,
 }
 
@@ -23,7 +24,7 @@ impl Moment {
     /// Before a line of this kind is written.
     pub fn before(kind: &str, step: &str, act: &str) -> Moment {
         Moment {
-            before: true,
+            when: "before",
             line: line(kind, step, act),
             name: format!("before `{kind}` of {step}: {act}"),
         }
@@ -32,10 +33,15 @@ impl Moment {
     /// When a line of this kind is on disk.
     pub fn after(kind: &str, step: &str, act: &str) -> Moment {
         Moment {
-            before: false,
+            when: "after",
             line: line(kind, step, act),
             name: format!("after `{kind}` of {step}: {act}"),
         }
+    }
+
+    /// When these words have been said: before there is a journal.
+    pub fn said(words: &str) -> Moment {
+        Moment { when: "said", line: words.into(), name: format!("when it says `{words}`") }
     }
 }
 
@@ -127,8 +133,7 @@ impl Die {
     }
 
     fn start_by(&self, signal: &str, stand: &Stand, args: &[&str], moment: &Moment) -> Running {
-        let when = if moment.before { "before" } else { "after" };
-        let at = format!("{when}:{}", moment.line);
+        let at = format!("{}:{}", moment.when, moment.line);
         let path = self.path.display().to_string();
         stand.start_in(&stand.repo, &[("LD_PRELOAD", &path), ("DIE_AT", &at), ("DIE_BY", signal)], args)
     }

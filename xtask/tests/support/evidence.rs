@@ -42,6 +42,19 @@ impl Evidence {
         line["at_ms"].as_u64()
     }
 
+    /// No file of the run holds any of these.
+    #[track_caller]
+    pub fn holds_none_of(&self, texts: &[&str]) {
+        for file in xtask::fsx::files_below(&self.dir).unwrap() {
+            let bytes = std::fs::read(self.dir.join(&file)).unwrap();
+            let content = String::from_utf8_lossy(&bytes);
+            for text in texts {
+                let line = content.lines().find(|l| l.contains(text));
+                assert!(line.is_none(), "`{text}` stands in {file}: {line:?}{}", self.at);
+            }
+        }
+    }
+
     /// Is a gate of the summary true; what does it say?
     #[track_caller]
     pub fn gate(&self, id: &str) -> (bool, String) {

@@ -1,8 +1,9 @@
 //! Copies of a run's evidence, changed in one place each.
 
+use super::before::live_oid;
 use super::process::tool;
 use super::stand::EVIDENCE;
-use super::{Evidence, Stand};
+use super::{Checks, Evidence, Stand};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use xtask::fsx::sha256;
@@ -126,12 +127,41 @@ impl Copy {
     }
 }
 
+/// Nobody is brought back from a backup whose dump is not the one that was made.
+#[track_caller]
+pub fn refused_as_a_way_back(stand: &Stand, backup: &Path) {
+    let oid = live_oid(stand);
+    let refused = stand.run(&["rollback", "--yes", "--backup", &backup.display().to_string()]).expect(10);
+    refused.says("does not verify");
+    refused.says("db.dump");
+    assert_eq!(live_oid(stand), oid, "another database has the live name{}", refused.at());
+}
+
 /// A case: what it is called, what is done to the copy with the files of an older run at hand, a word
 /// of what must be said.
 pub type Case = (&'static str, fn(&Copy, &Evidence), &'static str);
 
+/// `evidence verify` finds every case in a copy of a run, and nothing in one that is as it was. `other` is
+/// a run of the same kind of files.
+pub fn every_case_is_found(stand: &Stand, evidence: &Evidence, other: &Evidence, checks: &mut Checks) {
+    let rid = evidence.rid();
+    checks.that(format!("verify {rid}: an untouched copy"), || {
+        let (code, said) = Copy::of(stand, evidence).verify(stand);
+        assert_eq!(code, 0, "it does not verify:\n{said}");
+    });
+    for (name, change, word) in CASES {
+        checks.that(format!("verify {rid}: {name}"), || {
+            let copy = Copy::of(stand, evidence);
+            change(&copy, other);
+            let (code, said) = copy.verify(stand);
+            assert_eq!(code, 50, "{name} was not found:\n{said}");
+            assert!(said.contains(word), "{name}: no word of `{word}`:\n{said}");
+        });
+    }
+}
+
 /// What `evidence verify` must find in any run with a backup.
-pub const CASES: [Case; 21] = [
+const CASES: [Case; 21] = [
     ("a flipped bit in a RAW log", |c, _| Copy::flip(&c.dir.join("step_backup.log")), "step_backup.log"),
     ("a flipped bit in a record", |c, _| Copy::flip(&c.dir.join("proof.json")), "proof.json"),
     ("a flipped bit in the journal", |c, _| Copy::flip(&c.dir.join("events.jsonl")), "events.jsonl"),

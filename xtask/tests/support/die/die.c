@@ -1,7 +1,8 @@
 /* Kills the process that loads it at one line of its journal: what the kernel
    does to a program that somebody kills, at a moment that is chosen exactly.
    DIE_AT is `before:TEXT` (the line is not written) or `after:TEXT` (it is on
-   disk); TEXT is a part of the line. With DIE_BY=STOP the process is stopped
+   disk); TEXT is a part of the line. `said:TEXT` is for what comes before there
+   is a journal: TEXT has just been written, wherever to. With DIE_BY=STOP the process is stopped
    there, once, until it is told to go on. Loaded with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -13,6 +14,10 @@
 
 static int is_line(const void *buffer, size_t count, const char *text) {
     return count > 7 && memcmp(buffer, "{\"seq\":", 7) == 0 && memmem(buffer, count, text, strlen(text));
+}
+
+static int says(const void *buffer, size_t count, const char *text) {
+    return memmem(buffer, count, text, strlen(text)) != NULL;
 }
 
 static void end(void) {
@@ -32,5 +37,6 @@ ssize_t write(int fd, const void *buffer, size_t count) {
         fsync(fd);
         end();
     }
+    if (at && strncmp(at, "said:", 5) == 0 && says(buffer, count, at + 5)) end();
     return done;
 }

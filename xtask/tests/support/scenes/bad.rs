@@ -8,6 +8,7 @@
 use crate::support::before::{self, Before};
 use crate::support::leftovers::Kept;
 use crate::support::process::tool;
+use crate::support::tamper::every_case_is_found;
 use crate::support::writer::Writer;
 use crate::support::{Checks, Evidence, Stand, note};
 use std::time::Instant;
@@ -245,9 +246,8 @@ fn an_image_that_does_not_build(chain: &mut Chain) {
 #[test]
 fn code_that_fails_is_replaced_by_the_code_of_before() {
     let mut chain = Chain::new();
-    for bad in [&NOT_READY, &API_500] {
-        chain.release(bad);
-    }
+    let [one, other] = [&NOT_READY, &API_500].map(|bad| chain.release(bad));
+    every_case_is_found(&chain.stand, &one, &other, &mut chain.checks);
     // They live for some seconds before they die, longer where the machine has much to do.
     chain.stand.set("FF_DEPLOY_SOAK_S", "9");
     chain.release(&WORKER_IMPORT);

@@ -6,8 +6,7 @@ use crate::support::leftovers::{Kept, nothing_of};
 use crate::support::process::{self, tool};
 use crate::support::root::{as_nobody, as_root};
 use crate::support::stand::XTASK;
-use crate::support::tamper::{CASES, Copy};
-use crate::support::world::differing;
+use crate::support::tamper::{Copy, every_case_is_found};
 use crate::support::{Checks, Evidence, SOON, Stand, wait_for};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -23,6 +22,9 @@ sys.addaudithook(heard)
 ";
 const KEY: &str = "kZ8rQ2vW5nB9xL3tY7mC4pD6";
 
+#[path = "commands/refused.rs"]
+mod refused;
+
 #[test]
 fn smoke_backup_and_evidence_say_what_is_so() {
     let mut checks = Checks::default();
@@ -32,12 +34,13 @@ fn smoke_backup_and_evidence_say_what_is_so() {
         writeln!(file, "FF_ARCHITECT_KEY={KEY}").unwrap();
     });
     stand.set("FF_ARCHITECT_KEY", KEY);
-    usage(&stand, &mut checks);
+    refused::before_any_run(&stand, &mut checks);
     let released = stand.run(&["release", "--yes"]).expect(0);
     let mut kept = Kept::default();
     kept.passed(&stand.evidence(&released));
     let release = stand.evidence(&released);
 
+    checks.that("a run of that name is there", || refused::a_name_that_is_taken(&stand, &release));
     checks.that("smoke, good", || good_smoke(&stand, &kept));
     checks.that("the worker's probe imports nothing in two threads", || {
         for (probe, late) in [(PROBE, false), (&PROBE.replacen("\nload()\n", "\n", 1), true)] {
@@ -53,17 +56,8 @@ fn smoke_backup_and_evidence_say_what_is_so() {
             read_by_another(&stand, evidence);
         });
     }
-    for (evidence, other) in [(&release, &backup), (&backup, &release)] {
-        for (name, change, word) in CASES {
-            checks.that(format!("verify {}: {name}", evidence.rid()), || {
-                let copy = Copy::of(&stand, evidence);
-                change(&copy, other);
-                let (code, said) = copy.verify(&stand);
-                assert_eq!(code, 50, "{name} was not found:\n{said}");
-                assert!(said.contains(word), "{name}: no word of `{word}`:\n{said}");
-            });
-        }
-    }
+    every_case_is_found(&stand, &release, &backup, &mut checks);
+    every_case_is_found(&stand, &backup, &release, &mut checks);
     edited_summaries(&stand, &release, &bad, &mut checks);
     checks.that("no secret", || stand.no_secret_anywhere());
     // Last: the stand is gone after it.
@@ -102,35 +96,6 @@ fn a_demo_that_is_told_to_stop_begins_no_second_release_and_leaves_nothing() {
     nothing_of(project);
     let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(left.is_empty(), "the demo left {left:?}");
-}
-
-/// Nothing is touched by what cannot or may not be done.
-fn usage(stand: &Stand, checks: &mut Checks) {
-    checks.that("no stand", || {
-        let empty = tempfile::tempdir().unwrap();
-        let mut command = process::program(XTASK, &["release", "--yes"]);
-        command.current_dir(empty.path()).env_remove("FF_REPO");
-        let outcome = process::start(command, "xtask release beside no stand", None, SOON).wait().expect(2);
-        outcome.says("--repo");
-        assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "something was written there");
-    });
-    for (args, code, word) in [
-        (&["release"] as &[&str], 10, "--yes"),
-        (&["rollback", "--yes"], 10, "nothing to go back to"),
-        (&["release", "--yes", "--skip-backup", "no time"], 2, "--no-rollback"),
-        (&["release", "--yes", "--no-proof", "no time"], 2, "--no-rollback"),
-        (&["release", "--yes", "--skip-migrate", ""], 2, "why"),
-        (&["release", "--yes", "--set", "deploy.soak=3"], 2, "deploy.soak_s"),
-        (&["evidence", "show", "rel_of_nobody"], 2, "rel_of_nobody"),
-        (&["evidence", "verify", "rel_of_nobody"], 2, "rel_of_nobody"),
-    ] {
-        checks.that(format!("refused: {}", args.join(" ")), || {
-            let world = stand.everything();
-            stand.run(args).expect(code).says(word);
-            let differ = differing(&world, &stand.everything());
-            assert!(differ.is_empty(), "{args:?} changed {differ:?}");
-        });
-    }
 }
 
 fn good_smoke(stand: &Stand, kept: &Kept) {

@@ -8,6 +8,7 @@ use crate::support::leftovers::Kept;
 use crate::support::stand::EVIDENCE;
 use crate::support::writer::Writer;
 use crate::support::{Checks, Evidence, Outcome, Stand};
+use serde_json::Value;
 
 struct Case {
     stand: Stand,
@@ -42,11 +43,14 @@ impl Case {
         let Case { stand, checks, .. } = self;
         checks.that(format!("{what}: the next release refuses"), || {
             let refused = stand.run(&["release", "--yes"]).expect(10);
-            refused.says("was interrupted");
             refused.says("cargo xtask rollback");
             let status = stand.run(&["status", "--json"]).expect(0).json();
             let open = status["interrupted"].as_array().unwrap();
             assert!(open.iter().any(|o| o["rid"] == rid), "{rid} is not open: {status:#}");
+            // The newest one: that run, or a recovery of it which was killed as well.
+            let newest = open[0]["rid"].as_str().unwrap();
+            refused.says(&format!("{newest} was interrupted"));
+            refused.says(&format!("its last act was `{}`", last_act(stand, newest)));
         });
     }
 
@@ -94,6 +98,15 @@ impl Case {
         checks.that(format!("{what}: leftovers"), || stand.nothing_left_over(kept, &outcome));
         outcome
     }
+}
+
+/// What a run had begun last, by its journal.
+fn last_act(stand: &Stand, rid: &str) -> String {
+    let killed = Evidence { dir: stand.repo.join(EVIDENCE).join(rid), at: String::new() };
+    let journal = killed.journal();
+    let last = journal.iter().rfind(|l| l["kind"] == "intent" && l["act"] != "step");
+    let named = |l: &Value| format!("{}: {}", l["step"].as_str().unwrap(), l["act"].as_str().unwrap());
+    last.map_or("nothing".into(), named)
 }
 
 #[test]

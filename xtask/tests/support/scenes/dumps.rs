@@ -8,13 +8,15 @@ use crate::support::leftovers::Kept;
 use crate::support::process::tool;
 use crate::support::relay::Relay;
 use crate::support::sql::USER;
-use crate::support::tamper::Copy;
+use crate::support::tamper::{Copy, refused_as_a_way_back};
 use crate::support::writer::Writer;
 use crate::support::{Checks, Evidence, Outcome, Stand};
 use std::path::{Path, PathBuf};
 
 /// The gates that are false when the proof finds something.
 const PROOF: &[&str] = &["R0", "M1", "D1", "S1"];
+/// What is in the rows that cannot be restored, and nowhere else.
+const ROW: &str = "530917265";
 
 struct Case {
     stand: Stand,
@@ -74,6 +76,10 @@ impl Case {
             assert_ne!(evidence.gate(found.gate).1, "not reached", "{} does not say why{at}", found.gate);
             stand.run(&["evidence", "verify", &rid]).expect(0);
         });
+        checks.that(format!("{what}: no row is quoted"), || {
+            evidence.holds_none_of(&[ROW]);
+            outcome.lacks(ROW);
+        });
         checks.that(format!("{what}: nothing was touched"), || {
             assert_eq!(sessions.len(), 1, "the writer was thrown out{at}");
             assert_eq!(sessions[0].oid, live_oid(stand), "another database has the live name{at}");
@@ -101,6 +107,12 @@ impl Case {
             change(stand, &backup_of(stand, rid).join("db.dump"));
             running.signal("CONT");
             stand.heard(running.wait(), &[])
+        });
+        let Case { stand, checks, tries, .. } = self;
+        checks.that(format!("{what}: the dump stays, and nothing goes back to it"), || {
+            let backup = backup_of(stand, &format!("rel_20991231-{tries:06}_dumps"));
+            assert!(backup.join("db.dump").exists(), "the dump is gone");
+            refused_as_a_way_back(stand, &backup);
         });
     }
 
@@ -150,7 +162,7 @@ fn a_dump_that_cannot_bring_the_database_back_ends_the_release_before_it_begins(
 
     case.schema(
         "an index over a function that needs the search path",
-        "CREATE TABLE app.codes (code text); INSERT INTO app.codes VALUES ('a');
+        "CREATE TABLE app.codes (code text); INSERT INTO app.codes VALUES ('530917265');
          CREATE FUNCTION app.known(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
            'BEGIN RETURN (SELECT max(t) FROM points WHERE t <> $1); END';
          CREATE INDEX codes_known ON app.codes (app.known(code))",
@@ -159,8 +171,9 @@ fn a_dump_that_cannot_bring_the_database_back_ends_the_release_before_it_begins(
     );
     case.schema(
         "a CHECK function that was changed since",
-        "CREATE FUNCTION app.fits(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 100';
-         CREATE TABLE app.limits (n int CONSTRAINT fits CHECK (app.fits(n))); INSERT INTO app.limits VALUES (50);
+        "CREATE FUNCTION app.fits(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 600000000';
+         CREATE TABLE app.limits (n int CONSTRAINT fits CHECK (app.fits(n)));
+         INSERT INTO app.limits VALUES (530917265);
          CREATE OR REPLACE FUNCTION app.fits(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 10'",
         "DROP TABLE app.limits; DROP FUNCTION app.fits",
         &["violates check constraint", "table \"limits\"", "mend the rows or the function"],
@@ -168,7 +181,7 @@ fn a_dump_that_cannot_bring_the_database_back_ends_the_release_before_it_begins(
     case.schema(
         "rows that refer to nothing",
         "CREATE TABLE app.parents (id int PRIMARY KEY); CREATE TABLE app.children (id int REFERENCES app.parents);
-         SET session_replication_role = replica; INSERT INTO app.children VALUES (1)",
+         SET session_replication_role = replica; INSERT INTO app.children VALUES (530917265)",
         "DROP TABLE app.children, app.parents",
         &["violates foreign key constraint", "NOT VALID"],
     );
@@ -176,8 +189,8 @@ fn a_dump_that_cannot_bring_the_database_back_ends_the_release_before_it_begins(
         "a unique index over a function that was changed since",
         "CREATE FUNCTION app.key(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
          CREATE TABLE app.keys (n int); CREATE UNIQUE INDEX keys_key ON app.keys (app.key(n));
-         INSERT INTO app.keys VALUES (1), (11);
-         CREATE OR REPLACE FUNCTION app.key(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 10'",
+         INSERT INTO app.keys VALUES (530917265), (1530917265);
+         CREATE OR REPLACE FUNCTION app.key(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 1000000000'",
         "DROP TABLE app.keys; DROP FUNCTION app.key",
         &["could not create unique index", "remove the duplicates"],
     );
@@ -185,7 +198,7 @@ fn a_dump_that_cannot_bring_the_database_back_ends_the_release_before_it_begins(
         "a generated column whose function was changed since",
         "CREATE FUNCTION app.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
          CREATE TABLE app.doubled (n int, twice int GENERATED ALWAYS AS (app.twice(n)) STORED);
-         INSERT INTO app.doubled VALUES (1);
+         INSERT INTO app.doubled VALUES (530917265);
          CREATE OR REPLACE FUNCTION app.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 3'",
         "DROP TABLE app.doubled; DROP FUNCTION app.twice",
         &["app.doubled", "generated column"],

@@ -73,7 +73,7 @@ impl Gates {
                     !outcome.stderr.contains(&token) && !outcome.stdout.contains(&token),
                     "on the screen"
                 );
-                nowhere_in(&evidence, &[&token]);
+                evidence.holds_none_of(&[&token]);
                 let tasks = evidence.json("charter.json")["devtasks"].clone();
                 if what == "committed" {
                     assert_eq!(tasks, json!(["7"]), "DevTasks since the last known good{at}");
@@ -253,7 +253,7 @@ impl Gates {
             assert!(log.contains("password is "), "what the file echoes is not in the log{at}");
             let server = evidence.text("logs_postgres.log");
             assert!(server.contains("duplicate key value"), "the server's own log{at}");
-            nowhere_in(&evidence, &PERSON);
+            evidence.holds_none_of(&PERSON);
             for text in PERSON {
                 assert!(
                     !outcome.stderr.contains(text) && !outcome.stdout.contains(text),
@@ -263,19 +263,6 @@ impl Gates {
         });
         let Gates { stand, kept, checks } = self;
         checks.that("after it: leftovers", || stand.nothing_left_over(kept, &outcome));
-    }
-}
-
-/// No file of a run holds any of these.
-#[track_caller]
-fn nowhere_in(evidence: &Evidence, texts: &[&str]) {
-    for file in xtask::fsx::files_below(&evidence.dir).unwrap() {
-        let bytes = std::fs::read(evidence.dir.join(&file)).unwrap();
-        let content = String::from_utf8_lossy(&bytes);
-        for text in texts {
-            let line = content.lines().find(|l| l.contains(text));
-            assert!(line.is_none(), "`{text}` stands in {file}: {line:?}{}", evidence.at);
-        }
     }
 }
 

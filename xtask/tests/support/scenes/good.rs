@@ -192,9 +192,16 @@ END
 "#;
     inside(half);
     checks.that("half a dump counts as none", || {
-        let outcome = stand.run(&["rollback", "--yes"]).expect(40);
-        outcome.says("read the dump of foxproflow__failed_");
+        let outcome = stand.run(&["rollback", "--yes"]);
         inside(r#"mv /opt/real/pg_dump "$(command -v pg_dump)""#);
+        let outcome = outcome.expect(40);
+        outcome.says("read the dump of foxproflow__failed_");
+        outcome.says("; once more");
+        stand.run(&["smoke"]).expect(0);
+        let failed = stand.evidence(&outcome).json("rollback.json")["failed_database"].clone();
+        let there =
+            format!("SELECT count(*) FROM pg_database WHERE datname = '{}'", failed.as_str().unwrap());
+        assert_eq!(stand.value(&there), "1", "the failed database{}", outcome.at());
         let mended = stand.run(&["rollback", "--yes"]).expect(0);
         let record = stand.evidence(&mended).json("rollback.json");
         let failed = record["failed_database"].as_str().unwrap();
@@ -297,6 +304,8 @@ fn undone(
         let world = stand.everything();
         let again = stand.run(&["rollback", "--yes"]).expect(10);
         again.says("nothing to go back to");
+        // What there is all the same.
+        again.says("cargo xtask rollback --backup '");
         let differ = differing(&world, &stand.everything());
         assert!(differ.is_empty(), "a refused rollback changed {differ:?}{}", again.at());
     });

@@ -67,6 +67,7 @@ fn what_the_configuration_asks_for_is_done() {
     });
     checks.that("a proof that is too large", || {
         let refused = stand.run(&["release", "--yes", "--set", "rollback.max_proof_gb=0"]).expect(10);
+        refused.says("is more than rollback.max_proof_gb");
         refused.says("--no-proof");
     });
     stand.version("bad-api-500");

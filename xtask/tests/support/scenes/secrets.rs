@@ -9,7 +9,7 @@ use crate::support::{Checks, Outcome, Stand, note};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What every service imports: says everything in pieces, as buffers cut it, and its environment.
@@ -70,23 +70,25 @@ impl Scene {
         }
     }
 
-    /// Nothing of it in any file of the evidence, in any name there, or on the screen.
+    /// Nothing of it in any file of the evidence, in any name there, in what is told beside it, or on the
+    /// screen.
     fn nowhere(&mut self) {
         let Scene { stand, planted, checks, said, .. } = self;
-        let root = stand.repo.join(crate::support::stand::EVIDENCE);
-        checks.that("no planted value in the evidence", || {
-            let mut leaks = Vec::new();
-            let files = xtask::fsx::files_below(&root).unwrap();
-            for file in &files {
-                let bytes = std::fs::read(root.join(file)).unwrap();
-                let text = String::from_utf8_lossy(&bytes);
-                for (what, line) in planted.found_in(&text).into_iter().chain(planted.found_in(file)) {
-                    leaks.push(format!("{what}\n      in {file}: {line}"));
+        type Files = fn(&Stand) -> Vec<PathBuf>;
+        let places = [("in the evidence", evidence as Files), ("beside it", beside_the_evidence)];
+        for (what, files) in places {
+            checks.that(format!("no planted value {what}"), || {
+                let mut leaks = Vec::new();
+                for path in files(stand) {
+                    let bytes = std::fs::read(&path).unwrap();
+                    let (text, file) = (String::from_utf8_lossy(&bytes), path.display().to_string());
+                    for (what, line) in planted.found_in(&text).into_iter().chain(planted.found_in(&file)) {
+                        leaks.push(format!("{what}\n      in {file}: {line}"));
+                    }
                 }
-            }
-            assert!(files.len() > 60, "only {} files of evidence", files.len());
-            assert!(leaks.is_empty(), "{} leaks:\n    {}", leaks.len(), leaks.join("\n    "));
-        });
+                assert!(leaks.is_empty(), "{} leaks:\n    {}", leaks.len(), leaks.join("\n    "));
+            });
+        }
         checks.that("no planted value on the screen", || {
             let mut leaks = Vec::new();
             for outcome in said {
@@ -99,6 +101,32 @@ impl Scene {
             assert!(leaks.is_empty(), "{} leaks:\n    {}", leaks.len(), leaks.join("\n    "));
         });
     }
+}
+
+fn evidence(stand: &Stand) -> Vec<PathBuf> {
+    let root = stand.repo.join(crate::support::stand::EVIDENCE);
+    let files = xtask::fsx::files_below(&root).unwrap();
+    assert!(files.len() > 60, "only {} files of evidence", files.len());
+    files.iter().map(|file| root.join(file)).collect()
+}
+
+/// What the program tells of its runs where others read it too: manifests and logs of backups, the last
+/// known good release, who holds the lock.
+fn beside_the_evidence(stand: &Stand) -> Vec<PathBuf> {
+    let mut found = vec![stand.repo.join("ops/_local/lkg/last_known_good.json")];
+    for backup in std::fs::read_dir(stand.repo.join("ops/_backups")).unwrap().flatten() {
+        found.extend(["manifest.json", "backup.log"].map(|name| backup.path().join(name)));
+    }
+    let locks = std::fs::read_dir("/tmp/ff-xtask-locks").unwrap().flatten().map(|e| e.path());
+    let own = format!("/{}-", stand.project);
+    found.extend(locks.filter(|lock| lock.display().to_string().contains(&own)));
+    // A database that was set aside has no log.
+    found.retain(|path| path.exists());
+    for name in ["last_known_good.json", "manifest.json", "backup.log", ".lock"] {
+        let there = found.iter().any(|path| path.display().to_string().ends_with(name));
+        assert!(there, "no {name} among {found:?}");
+    }
+    found
 }
 
 /// The checkout of a stand that says all of it.

@@ -6,8 +6,10 @@ use crate::early;
 use crate::support::before::Before;
 use crate::support::die::{Die, Moment, some};
 use crate::support::leftovers::Kept;
+use crate::support::process::tool;
 use crate::support::stand::EVIDENCE;
 use crate::support::{Checks, Outcome, SOON, Stand, note, wait_for};
+use std::path::Path;
 
 const STEPS: [&str; 9] =
     ["precheck", "backup", "build", "proof", "ready", "change", "migrate", "deploy", "smoke"];
@@ -82,6 +84,34 @@ fn begins(stand: &Stand, rid: &str, step: &str, act: &str) {
     });
 }
 
+/// `status` names every service that does not run. The engine may still be at what it was told last, so
+/// both are asked until they say the same.
+fn told_what_is_stopped(stand: &Stand) {
+    wait_for("status to say what is stopped", SOON, || {
+        let status = stand.run(&["status"]);
+        let states = states(stand);
+        let mut stopped = states.lines().filter(|state| !state.ends_with(" running"));
+        let said: Vec<String> = status.stdout.lines().map(service_and_state).collect();
+        (status.code == 0 && stopped.all(|state| said.iter().any(|s| s == state))).then_some(())
+    });
+}
+
+/// `service state` of every container, by one question: some may go while it is asked.
+fn states(stand: &Stand) -> String {
+    let project = format!("label=com.docker.compose.project={}", stand.project);
+    let format = "{{.Label \"com.docker.compose.service\"}} {{.State}}";
+    tool("docker", &["ps", "-a", "--filter", &project, "--format", format], Path::new("/"), None)
+}
+
+/// The same of a line of `status`: `service    api        exited, image 0123`.
+fn service_and_state(line: &str) -> String {
+    let words: Vec<&str> = line.split([' ', ',']).filter(|w| !w.is_empty()).collect();
+    match words[..] {
+        ["service", service, state, ..] => format!("{service} {state}"),
+        _ => String::new(),
+    }
+}
+
 /// What is open is undone by the next rollback; what is not needs none.
 fn settle(stand: &Stand, kept: &mut Kept, rid: &str, outcome: &Outcome) -> Outcome {
     let status = stand.run(&["status", "--json"]).expect(0).json();
@@ -124,12 +154,24 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
         checks.that(format!("{}: exit code", stop.name()), || {
             assert!(stop.right().contains(&outcome.code), "exit {}{}", outcome.code, outcome.at());
         });
+        if stop.twice {
+            checks.that(format!("{}: what is stopped", stop.name()), || told_what_is_stopped(&stand));
+        } else {
+            checks.that(format!("{}: evidence", stop.name()), || {
+                let evidence = stand.evidence(&outcome);
+                let (verdict, code) = evidence.verdict();
+                assert!(!verdict.starts_with("PASS"), "verdict {verdict}{}", evidence.at);
+                assert_eq!(code, outcome.code as u64, "exit code and verdict{}", evidence.at);
+                stand.run(&["evidence", "verify", &rid]).expect(0);
+            });
+        }
         let settled = settle(&stand, &mut kept, &rid, &outcome);
         checks.that(format!("{}: the stand", stop.name()), || {
             let at = settled.at();
             before.last_good_untouched(&stand, &at);
             before.data_services_ran_on(&stand, &at);
             before.checkout_untouched(&stand, &at);
+            before.names_point_back(&stand, &at);
             stand.runs_version("1");
             stand.run(&["smoke"]).expect(0);
             let status = stand.run(&["status", "--json"]).expect(0).json();

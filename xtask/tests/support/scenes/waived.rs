@@ -5,7 +5,7 @@ use crate::support::before::{Before, live_oid};
 use crate::support::die::{Die, Moment};
 use crate::support::leftovers::Kept;
 use crate::support::process::tool;
-use crate::support::tamper::Copy;
+use crate::support::tamper::{Copy, refused_as_a_way_back};
 use crate::support::{Checks, Evidence, Outcome, Stand};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -179,6 +179,11 @@ impl Case {
             before.containers_untouched(stand, at);
             before.last_good_untouched(stand, at);
             stand.nothing_left_over(kept, &outcome);
+        });
+        checks.that("--no-proof: the damaged dump stays, and nothing goes back to it", || {
+            let backup = backups(stand, &newest).remove(0);
+            assert!(backup.join("db.dump").exists(), "the dump is gone{}", outcome.at());
+            refused_as_a_way_back(stand, &backup);
         });
     }
 }

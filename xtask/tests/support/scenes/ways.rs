@@ -254,6 +254,15 @@ fn and_back_again(ways: &mut Ways, before: &Before, good: &Evidence) {
     ways.write(".env", &format!("{env}this line is no pair\n"));
     ways.stand.run(&["status"]).expect(0).says("checkout's compose files say");
     ways.stand.run(&["smoke"]).expect(20).says("docker compose config -q");
+    let mut checks = std::mem::take(&mut ways.checks);
+    for command in [&["release", "--yes"] as &[&str], &["backup"]] {
+        checks.that(format!("{command:?} where compose cannot read the files"), || {
+            let rids = ways.stand.rids();
+            ways.stand.run(command).expect(20).says("docker compose config -q");
+            assert_eq!(ways.stand.rids(), rids, "a run that did not begin left evidence");
+        });
+    }
+    ways.checks = checks;
     let outcome = ways.stand.run(&["rollback", "--yes", "--json"]).expect(0);
     outcome.says("checkout's compose files say");
     ways.write("docker-compose.yml", &whole);

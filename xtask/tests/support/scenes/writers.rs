@@ -204,45 +204,70 @@ fn refused_when_it_has_begun(stand: &Stand, kept: &Kept, checks: &mut Checks) {
 fn a_checkout_that_moves_on(stand: &Stand, kept: &Kept, checks: &mut Checks) {
     let head = stand.head();
     let die = Die::build(stand);
-    for (step, code, word) in [
-        ("precheck", 10, "the checkout is not what the plan was made of"),
-        ("ready", 20, "the checkout was changed while it was built and proved"),
+    let other_plan = "the checkout is not what the plan was made of";
+    for (step, committed, code, word) in [
+        ("precheck", true, 10, other_plan),
+        ("precheck", false, 10, other_plan),
+        ("ready", false, 20, "the checkout was changed while it was built and proved"),
     ] {
         let rids = stand.rids();
         let begun = Moment::after("intent", step, "step");
         let running = die.stopped(stand, &["release", "--yes"], &begun);
         stand.edit("src/version.py", "VERSION = ", "VERSION  = ");
-        if step == "precheck" {
+        if committed {
             stand.commit("[DEVTASK:12] api: meanwhile");
         }
         running.signal("CONT");
         let outcome = stand.heard(running.wait(), &rids);
         stand.git(&["reset", "-q", "--hard", &head]);
-        checks.that(format!("a checkout that moves on before {step}"), || {
+        checks.that(format!("a checkout that moves on before {step}, committed: {committed}"), || {
             let told = outcome.clone().expect(code);
             told.says(word);
-            told.says(if step == "precheck" { &head } else { "src/version.py" });
+            told.says(if committed { &head } else { "src/version.py" });
             stand.runs_version("1");
         });
         checks.that(format!("{step}: leftovers"), || stand.nothing_left_over(kept, &outcome));
     }
 }
 
-/// Nor is the way back made of a stand that is there no more.
+/// Nor is the way back made of a stand that is there no more, nor gone on one that was not shown.
 fn a_stand_that_moves_on(stand: &Stand, kept: &Kept, checks: &mut Checks) {
-    let rids = stand.rids();
     let begun = Moment::after("intent", "precheck", "step");
-    let running = Die::build(stand).stopped(stand, &["release", "--yes"], &begun);
-    let anew = ["compose", "-p", &stand.project, "up", "-d", "--no-deps", "--force-recreate", "beat"];
-    tool("docker", &anew, &stand.repo, None);
-    running.signal("CONT");
-    let outcome = stand.heard(running.wait(), &rids);
-    checks.that("a stand that moves on", || {
-        let told = outcome.clone().expect(10);
-        told.says("the stand is not what the plan was made of");
-        told.says("the container of beat");
-    });
-    checks.that("a stand that moves on: leftovers", || stand.nothing_left_over(kept, &outcome));
+    let shown = Moment::said("Goes back to");
+    let anew = || {
+        let up = ["compose", "-p", &stand.project, "up", "-d", "--no-deps", "--force-recreate", "beat"];
+        tool("docker", &up, &stand.repo, None);
+    };
+    // What a release writes last when it has passed.
+    let last = stand.repo.join("ops/_local/lkg/last_known_good.json");
+    let good = std::fs::read_to_string(&last).unwrap();
+    let rid = serde_json::from_str::<serde_json::Value>(&good).unwrap()["rid"].as_str().unwrap().to_string();
+    let passed = || std::fs::write(&last, good.replace(&rid, "rel_of_another")).unwrap();
+    let other_plan = "the stand is not what the plan was made of";
+    let other_stand = "the stand is not the one that you were asked about";
+    let another = format!("the last known good release was {rid} and is rel_of_another now");
+    type Case<'a> = (&'a str, &'a Moment, &'a dyn Fn(), &'a str, &'a str);
+    let cases: [Case<'_>; 3] = [
+        ("release", &begun, &anew, other_plan, "the container of beat"),
+        ("release", &begun, &passed, other_plan, &another),
+        ("rollback", &shown, &anew, other_stand, "the container of beat"),
+    ];
+    for (command, moment, moves_on, what, why) in cases {
+        let rids = stand.rids();
+        let running = Die::build(stand).stopped(stand, &[command, "--yes"], moment);
+        moves_on();
+        running.signal("CONT");
+        let outcome = stand.heard(running.wait(), &rids);
+        std::fs::write(&last, &good).unwrap();
+        checks.that(format!("{command}, a stand that moves on: {why}"), || {
+            let told = outcome.clone().expect(10);
+            told.says(what);
+            told.says(why);
+        });
+        checks.that(format!("{command}, a stand that moves on: leftovers"), || {
+            stand.nothing_left_over(kept, &outcome);
+        });
+    }
 }
 
 /// B1 is false when the dump cannot be made: the stand is untouched.

@@ -1,6 +1,7 @@
 //! The outcomes, one after another on one stand.
 
 use super::*;
+use crate::support::process::tool;
 use crate::support::stand::EVIDENCE;
 use crate::support::{SOON, wait_for};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -30,6 +31,13 @@ pub fn a_release_that_passes(scene: &mut Scene) {
         assert!(evidence.text("step_build.log").contains("index with ***"), "the build{}", evidence.at);
         let weak = evidence.json("precheck.json")["weak_secrets"].clone();
         assert!(weak.as_array().unwrap().contains(&json!("SMTP_PASSWORD")), "weak secrets: {weak}");
+    });
+    scene.checks.that("a weak secret is a request to lane D", || {
+        let request = evidence.requests().into_iter().find(|(lane, _)| lane == "D-weak");
+        let (_, text) =
+            request.unwrap_or_else(|| panic!("no request: {:?}{}", evidence.requests(), evidence.at));
+        assert!(text.contains("> SMTP_PASSWORD"), "the request: {text}{}", evidence.at);
+        assert_eq!(evidence.verdict(), ("PASS".into(), 0), "verdict{}", evidence.at);
     });
 }
 
@@ -198,6 +206,12 @@ pub fn the_gate_fails(scene: &mut Scene) {
     let outcome = scene.run(&["release", "--yes"], 50);
     let evidence = scene.stand.evidence(&outcome);
     let at = &evidence.at;
+    scene.checks.that("the new version runs", || {
+        outcome.says("the new version runs, the evidence is not complete");
+        let api = scene.stand.container("api");
+        let key = tool("docker", &["exec", &api, "printenv", "IMAGE_SIGNING_KEY"], Path::new("/"), None);
+        assert!(key.trim() == late, "the API does not run on the new base{at}");
+    });
     scene.checks.that("E4 is false", || {
         assert_eq!(evidence.verdict(), ("FAIL".into(), 50), "verdict{at}");
         assert_eq!(evidence.gates(false), ["E4"], "gates that are false{at}");
