@@ -32,20 +32,26 @@ pub struct Scan {
 pub enum Base<'a> {
     /// No release was good yet: what tracked files hold becomes the baseline.
     First,
+    /// The commit of the last known good release, which is not in this checkout: it excuses nothing.
+    Gone(&'a str),
     Commit(&'a str),
 }
 
 impl<'a> Base<'a> {
     pub fn of(stand: &Stand, last: Option<&'a LastKnownGood>) -> Result<Base<'a>> {
         let Some(last) = last else { return Ok(Base::First) };
-        Ok(if stand.has_object(&last.commit)? { Base::Commit(&last.commit) } else { Base::First })
+        Ok(if stand.has_object(&last.commit)? {
+            Base::Commit(&last.commit)
+        } else {
+            Base::Gone(&last.commit)
+        })
     }
 
     /// The commit, where there is one to compare with.
     pub fn commit(self) -> Option<&'a str> {
         match self {
             Base::Commit(commit) => Some(commit),
-            Base::First => None,
+            Base::First | Base::Gone(_) => None,
         }
     }
 }
@@ -54,6 +60,11 @@ impl std::fmt::Display for Base<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Base::First => f.write_str("first release: findings in tracked files are the baseline"),
+            Base::Gone(commit) => write!(
+                f,
+                "commit {commit} of the last known good release is not in this checkout: every finding of the \
+                 secret scan counts as new"
+            ),
             Base::Commit(commit) => f.write_str(commit),
         }
     }

@@ -148,8 +148,8 @@ impl Stand {
     pub fn has_object(&self, id: &str) -> Result<bool> {
         let finished = self.exec.run(&self.git(["cat-file", "-e", id]))?;
         match finished.ended {
-            // 1: it does not exist; 128: this is no name of anything.
-            Ended::Exit(1 | 128) => Ok(false),
+            // Any other end, as 128 of a damaged repository, is no answer.
+            Ended::Exit(1) => Ok(false),
             _ => finished.success(&format!("look for {id}"), Lane::A).map(|_| true),
         }
     }

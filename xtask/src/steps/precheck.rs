@@ -59,6 +59,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         .iter()
         .map(|file| format!("{file} is too large to be source: not scanned for secrets"));
     let redefined = redefined.map_err(died)??;
+    let lost = matches!(base, Base::Gone(_)).then(|| format!("{base}; fetch it"));
     let mut precheck = Precheck {
         git_status: given.dirt.lines.clone(),
         git_head: given.head.into(),
@@ -73,7 +74,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         stale_allowances: scan.stale,
         context: scan.context,
         weak_secrets: stand.exec.redactor().weak_keys(),
-        warnings: given.standing.iter().cloned().chain(redefined).chain(unread).collect(),
+        warnings: given.standing.iter().cloned().chain(redefined).chain(unread).chain(lost).collect(),
         scanned_files: scan.files,
         scan_base: Some(base.to_string()),
         baseline: Some(baseline),
@@ -132,6 +133,9 @@ fn charter(ctx: &Ctx<'_>, given: &Given<'_>, base: Base<'_>) -> Result<Charter> 
         devtasks_from: match base {
             Base::Commit(commit) => format!("commits after {commit}"),
             Base::First => format!("{RECENT}: no last known good release"),
+            Base::Gone(commit) => {
+                format!("{RECENT}: commit {commit} of the last known good release is not in this checkout")
+            }
         },
         lock: given.lock.clone(),
     })

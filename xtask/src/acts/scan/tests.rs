@@ -156,3 +156,32 @@ fn what_powershell_wrote_was_text_then_as_well() {
     let findings = checkout.scan(Base::Commit(&base)).findings;
     assert_eq!(findings.iter().map(|f| (f.line, f.new)).collect::<Vec<_>>(), [(2, false)]);
 }
+
+#[test]
+fn a_first_release_warns_and_a_lost_commit_excuses_nothing() {
+    let checkout = Checkout::of(&[("f.yml", HARD)]);
+    checkout.write("untracked.yml", HARD);
+    let new = |base: Base<'_>| -> Vec<(String, bool)> {
+        checkout.scan(base).findings.into_iter().map(|f| (f.file, f.new)).collect()
+    };
+    let both = |tracked: bool| [("f.yml".to_string(), tracked), ("untracked.yml".to_string(), true)];
+    assert_eq!(new(Base::First), both(false));
+    let lost = "1".repeat(40);
+    assert_eq!(new(Base::Gone(&lost)), both(true));
+    assert!(Base::Gone(&lost).to_string().contains("not in this checkout"));
+}
+
+#[test]
+fn the_base_is_what_git_has_and_a_git_that_cannot_say_is_an_error() {
+    let checkout = Checkout::of(&[]);
+    let of = |commit: &str| {
+        let last = serde_json::json!({ "rid": "r", "time": "", "head": commit, "commit": commit, "branch": "",
+            "dirty": false, "images": [], "digest_sha256": "", "backup": null, "undo": null });
+        let last: LastKnownGood = serde_json::from_value(last).unwrap();
+        Base::of(&checkout.stand, Some(&last)).map(|base| base.to_string())
+    };
+    assert_eq!(Base::of(&checkout.stand, None).unwrap(), Base::First);
+    assert_eq!(of(&checkout.base).unwrap(), checkout.base);
+    assert!(of(&"1".repeat(40)).unwrap().contains("not in this checkout"));
+    assert!(of("no name of anything").is_err());
+}
