@@ -8,6 +8,7 @@ use crate::evidence::records::Finding;
 use crate::lkg::LastKnownGood;
 use crate::redact::{SecretFinding, scan_text};
 use crate::stand::Stand;
+use crate::stand::changes::Changed;
 use crate::stand::git::Dirt;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,35 +27,83 @@ pub struct Scan {
     pub stale: Vec<String>,
 }
 
-/// Scans tracked changes since the last known good release and untracked files. What `allow` fits
-/// is recorded with its reason, and is not hard.
-pub fn run(
-    ctx: &Ctx<'_>,
-    stand: &Stand,
-    last: Option<&LastKnownGood>,
-    dirt: &Dirt,
-    allow: &[Allowed],
-) -> Result<Scan> {
-    let repo = &ctx.config.repo;
-    let base = match last {
-        Some(l) if stand.has_object(&l.commit)? => Some(l.commit.as_str()),
-        _ => None,
+/// What findings are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base<'a> {
+    /// No release was good yet: what tracked files hold becomes the baseline.
+    First,
+    /// The commit of the last known good release, which is not in this checkout: it excuses nothing.
+    Gone(&'a str),
+    Commit(&'a str),
+}
+
+impl<'a> Base<'a> {
+    pub fn of(stand: &Stand, last: Option<&'a LastKnownGood>) -> Result<Base<'a>> {
+        let Some(last) = last else { return Ok(Base::First) };
+        Ok(if stand.has_object(&last.commit)? {
+            Base::Commit(&last.commit)
+        } else {
+            Base::Gone(&last.commit)
+        })
+    }
+
+    /// The commit, where there is one to compare with.
+    pub fn commit(self) -> Option<&'a str> {
+        match self {
+            Base::Commit(commit) => Some(commit),
+            Base::First | Base::Gone(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Base<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Base::First => f.write_str("first release: findings in tracked files are the baseline"),
+            Base::Gone(commit) => write!(
+                f,
+                "commit {commit} of the last known good release is not in this checkout: every finding of the \
+                 secret scan counts as new"
+            ),
+            Base::Commit(commit) => f.write_str(commit),
+        }
+    }
+}
+
+/// Scans tracked changes since the base and untracked files. What `allow` fits is recorded with its
+/// reason, and is not hard.
+pub fn run(ctx: &Ctx<'_>, stand: &Stand, base: Base<'_>, dirt: &Dirt, allow: &[Allowed]) -> Result<Scan> {
+    let scan = look(stand, base, dirt, allow)?;
+    let log = ctx.run.log("precheck")?;
+    let allowed = scan.findings.iter().filter(|f| f.allowed.is_some()).count();
+    log.say(&format!(
+        "secret scan: {} files, {} findings, {allowed} of them allowed",
+        scan.files,
+        scan.findings.len()
+    ));
+    Ok(scan)
+}
+
+fn look(stand: &Stand, base: Base<'_>, dirt: &Dirt, allow: &[Allowed]) -> Result<Scan> {
+    let as_new = |path: String| Changed { path, before: None };
+    let mut files = match base.commit() {
+        Some(commit) => stand.changed_since(commit)?,
+        None => stand.tracked()?.into_iter().map(as_new).collect(),
     };
-    let mut files = stand.changed_since(base)?;
     let tracked = files.len();
-    files.extend(dirt.untracked.iter().cloned());
+    files.extend(dirt.untracked.iter().cloned().map(as_new));
     let mut scan = Scan {
         files: 0,
         too_large: Vec::new(),
         findings: Vec::new(),
-        context: baked_in(repo),
+        context: baked_in(&stand.repo),
         stale: Vec::new(),
     };
     let mut used = vec![false; allow.len()];
     for (number, file) in files.iter().enumerate() {
-        let path = repo.join(file);
+        let path = stand.repo.join(&file.path);
         if too_large(&path) {
-            scan.too_large.push(file.clone());
+            scan.too_large.push(file.path.clone());
             continue;
         }
         scan.files += 1;
@@ -64,42 +113,57 @@ pub fn run(
             continue;
         }
         let untracked = number >= tracked;
-        // What the last known good release had already is its baseline, kind by kind.
-        let mut known: BTreeMap<&str, usize> = BTreeMap::new();
-        if let Some(base) = base
-            && let Some(old) = stand.blob(base, file)?
-        {
-            for finding in scan_text(&String::from_utf8_lossy(&old)) {
-                *known.entry(finding.kind).or_default() += 1;
-            }
-        }
+        let mut known = known(stand, base, file)?;
         let lines: Vec<&str> = text.lines().collect();
         for finding in found {
-            let entry = fitting(allow, file, &finding, &lines);
+            let entry = fitting(allow, &file.path, &finding, &lines);
             entry.iter().for_each(|at| used[*at] = true);
             let allowed = entry.map(|at| allow[at].reason.clone());
-            let allowance = known.entry(finding.kind).or_default();
-            let before = *allowance > 0;
-            *allowance = allowance.saturating_sub(1);
+            let equal = known.get_mut(&identity(&finding, &lines)).filter(|left| **left > 0);
+            let was_there = equal.map(|left| *left -= 1).is_some();
             scan.findings.push(Finding {
-                file: file.clone(),
+                file: file.path.clone(),
                 line: finding.line,
                 kind: finding.kind.into(),
                 hard: finding.hard && allowed.is_none(),
-                new: untracked || (base.is_some() && !before),
+                new: untracked || (base != Base::First && !was_there),
                 allowed,
             });
         }
     }
     scan.stale = stale(stand, allow, &used)?;
-    let log = ctx.run.log("precheck")?;
-    let allowed = scan.findings.iter().filter(|f| f.allowed.is_some()).count();
-    log.say(&format!(
-        "secret scan: {} files, {} findings, {allowed} of them allowed",
-        scan.files,
-        scan.findings.len()
-    ));
     Ok(scan)
+}
+
+/// Kind and text of a finding.
+type Identity = (&'static str, String);
+
+/// The findings that a file had at the base, and how often each: they are excused, and only they. A
+/// secret in the place of another one, or of a placeholder, is new.
+fn known(stand: &Stand, base: Base<'_>, file: &Changed) -> Result<BTreeMap<Identity, usize>> {
+    let mut known = BTreeMap::new();
+    if let (Some(commit), Some(before)) = (base.commit(), &file.before)
+        && let Some(text) = stand.blob(commit, before)?.as_deref().and_then(text_of)
+    {
+        let lines: Vec<&str> = text.lines().collect();
+        for finding in scan_text(&text) {
+            *known.entry(identity(&finding, &lines)).or_default() += 1;
+        }
+    }
+    Ok(known)
+}
+
+/// What tells a finding from another one of its kind: its line, and of a private key, whose first line
+/// is that of all keys, the lines up to its last.
+fn identity(finding: &SecretFinding, lines: &[&str]) -> Identity {
+    let rest = lines.get(finding.line.saturating_sub(1)..).unwrap_or_default();
+    let last = match finding.kind {
+        // Without an end, as far as a key has to look like one.
+        "private key" => rest.iter().take(200).position(|l| l.contains("-----END")).unwrap_or(4),
+        _ => 0,
+    };
+    let text: Vec<&str> = rest.iter().take(last + 1).map(|l| l.trim()).collect();
+    (finding.kind, text.join("\n"))
 }
 
 /// The entry that a finding fits.
@@ -113,7 +177,7 @@ fn stale(stand: &Stand, allow: &[Allowed], used: &[bool]) -> Result<Vec<String>>
     if used.iter().all(|u| *u) {
         return Ok(Vec::new());
     }
-    let all = stand.changed_since(None)?;
+    let all = stand.tracked()?;
     let unused = allow.iter().zip(used).filter(|(_, used)| !**used).map(|(entry, _)| entry);
     let fits_nothing = |entry: &&Allowed| {
         !all.iter().filter(|file| entry.names(file)).any(|file| {
@@ -136,13 +200,17 @@ fn read(path: &Path) -> Option<String> {
     if too_large(path) || !std::fs::symlink_metadata(path).ok()?.is_file() {
         return None;
     }
-    let bytes = std::fs::read(path).ok()?;
+    text_of(&std::fs::read(path).ok()?)
+}
+
+/// The text that these bytes are; none of binary ones.
+fn text_of(bytes: &[u8]) -> Option<String> {
     // What PowerShell writes by `>`.
     if let Some(wide) = bytes.strip_prefix(b"\xff\xfe") {
         let units: Vec<u16> = wide.chunks_exact(2).map(|u| u16::from_le_bytes([u[0], u[1]])).collect();
         return Some(String::from_utf16_lossy(&units));
     }
-    (!bytes[..bytes.len().min(8000)].contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    (!bytes[..bytes.len().min(8000)].contains(&0)).then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// What lies in the build context and has no business in an image, as lines for `.dockerignore`.
@@ -184,43 +252,4 @@ fn excluded(ignore: &str, path: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_too_large_for_source_is_told_from_what_was_read() {
-        let place = tempfile::tempdir().unwrap();
-        let (small, large) = (place.path().join("small"), place.path().join("large"));
-        std::fs::write(&small, "text").unwrap();
-        std::fs::File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
-        assert_eq!((too_large(&small), too_large(&large)), (false, true));
-        assert_eq!(read(&small).as_deref(), Some("text"));
-        assert_eq!(read(&large), None);
-        assert_eq!(read(place.path()), None, "a directory");
-    }
-
-    #[test]
-    fn dockerignore_rules_are_read_as_docker_reads_them() {
-        let ignore = "# x\n.git\nops/\n**/*.dump\n.env*\n!.env.example\n";
-        assert!(excluded(ignore, ".git"));
-        assert!(excluded(ignore, "ops/_backups"));
-        assert!(excluded(ignore, ".env.docker"));
-        assert!(!excluded(ignore, ".env.example"));
-        assert!(!excluded(ignore, "target"));
-        assert!(excluded("ops/_local/**\n", "ops/_local"));
-        assert!(!excluded("", ".git"));
-    }
-
-    #[test]
-    fn binary_and_large_files_are_not_text() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("b"), b"a\0b").unwrap();
-        std::fs::write(dir.path().join("t"), "text").unwrap();
-        assert!(read(&dir.path().join("b")).is_none());
-        assert_eq!(read(&dir.path().join("t")).as_deref(), Some("text"));
-        let wide: Vec<u8> = "\u{feff}wide ö".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        std::fs::write(dir.path().join("w"), wide).unwrap();
-        assert_eq!(read(&dir.path().join("w")).as_deref(), Some("wide ö"));
-        assert!(read(&dir.path().join("none")).is_none());
-    }
-}
+mod tests;

@@ -49,7 +49,7 @@ impl Stand {
             .timeout(Duration::from_secs(300))
     }
 
-    fn git_ok(&self, args: &[&str]) -> Result<Finished> {
+    pub(super) fn git_ok(&self, args: &[&str]) -> Result<Finished> {
         let name = args.first().copied().unwrap_or_default();
         self.exec.run(&self.git(args.iter().copied()))?.success(&format!("git {name}"), Lane::A)
     }
@@ -145,27 +145,13 @@ impl Stand {
         Ok(self.git_ok(&args)?.text().lines().map(String::from).collect())
     }
 
-    /// Does this commit (or tree) exist here?
-    pub fn has_object(&self, name: &str) -> Result<bool> {
-        let finished = self.exec.run(&self.git(["cat-file", "-e", name]))?;
+    /// Does the object of this whole id exist here?
+    pub fn has_object(&self, id: &str) -> Result<bool> {
+        let finished = self.exec.run(&self.git(["cat-file", "-e", id]))?;
         match finished.ended {
-            // 1: it does not exist; 128: this is no name of anything.
-            Ended::Exit(1 | 128) => Ok(false),
-            _ => finished.success(&format!("look for {name}"), Lane::A).map(|_| true),
-        }
-    }
-
-    /// Tracked files that differ between `base` and the working tree; all tracked ones without a base.
-    pub fn changed_since(&self, base: Option<&str>) -> Result<Vec<String>> {
-        match base {
-            Some(base) => {
-                let diff = ["diff", "--name-only", "-z", "--diff-filter=d", base];
-                let files = split_nul(&self.git_ok(&diff)?.text(), "diff --name-only")?;
-                // Deleted ones are left out: a name without a file is no answer.
-                let gone = files.iter().any(|f| self.repo.join(f).symlink_metadata().is_err());
-                if gone { Err(no_answer("diff --name-only")) } else { Ok(files) }
-            }
-            None => some(split_nul(&self.git_ok(&["ls-files", "-z"])?.text(), "ls-files")?, "ls-files"),
+            // Any other end, as 128 of a damaged repository, is no answer.
+            Ended::Exit(1) => Ok(false),
+            _ => finished.success(&format!("look for {id}"), Lane::A).map(|_| true),
         }
     }
 
@@ -308,7 +294,7 @@ impl Stand {
 }
 
 /// A question that git ended well and did not answer.
-fn no_answer(what: &str) -> anyhow::Error {
+pub(super) fn no_answer(what: &str) -> anyhow::Error {
     Fault::new(format!("git {what} gave no answer"))
         .why("it ended with 0 and did not say what it always says")
         .lane(Lane::A)
@@ -330,7 +316,7 @@ fn whole(text: &str) -> bool {
     text.is_empty() || text.ends_with('\0')
 }
 
-fn split_nul(text: &str, what: &str) -> Result<Vec<String>> {
+pub(super) fn split_nul(text: &str, what: &str) -> Result<Vec<String>> {
     if !whole(text) {
         return Err(no_answer(what));
     }
@@ -338,7 +324,7 @@ fn split_nul(text: &str, what: &str) -> Result<Vec<String>> {
 }
 
 /// A list that is never empty: a commit that is released holds files.
-fn some(list: Vec<String>, what: &str) -> Result<Vec<String>> {
+pub(super) fn some(list: Vec<String>, what: &str) -> Result<Vec<String>> {
     if list.is_empty() { Err(no_answer(what)) } else { Ok(list) }
 }
 

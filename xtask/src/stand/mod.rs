@@ -3,6 +3,7 @@
 //! to do with them is decided further down.
 
 pub mod broker;
+pub mod changes;
 pub mod compose;
 pub mod containers;
 pub mod dump;

@@ -1,7 +1,8 @@
 //! P1 to P5: who releases what onto which stand, how healthy it is, and
 //! whether anything that must not leave is about to.
 
-use crate::acts::{Ctx, room, scan, smoke, target, wake};
+use crate::acts::scan::{self, Base};
+use crate::acts::{Ctx, room, smoke, target, wake};
 use crate::config::allow::{self, Allowed};
 use crate::error::{Exit, Fault, Lane, Result};
 use crate::evidence::records::{Charter, Finding, LockRecord, Precheck};
@@ -30,9 +31,10 @@ pub struct Given<'a> {
 
 /// Writes the charter, looks at everything, and refuses once with all reasons.
 pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
-    let charter = charter(ctx, given)?;
-    ctx.run.write_json("charter.json", &charter)?;
     let stand = ctx.stand("precheck")?;
+    let base = Base::of(&stand, given.last)?;
+    let charter = charter(ctx, given, base)?;
+    ctx.run.write_json("charter.json", &charter)?;
     let log = ctx.run.log("precheck")?;
     log.say(&format!("git head {}", given.head));
     for line in &given.dirt.lines {
@@ -45,7 +47,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         let redefined = s.spawn(|| redefined(ctx, &stand));
         let baseline =
             s.spawn(|| smoke::run(&asking, "precheck", smoke::Patience::none(), &smoke::never(), &|_| {}));
-        let scan = s.spawn(|| scan::run(ctx, &stand, given.last, given.dirt, given.allow));
+        let scan = s.spawn(|| scan::run(ctx, &stand, base, given.dirt, given.allow));
         let free = room::free(ctx);
         (baseline.join(), scan.join(), free, redefined.join())
     });
@@ -57,6 +59,7 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         .iter()
         .map(|file| format!("{file} is too large to be source: not scanned for secrets"));
     let redefined = redefined.map_err(died)??;
+    let lost = matches!(base, Base::Gone(_)).then(|| format!("{base}; fetch it"));
     let mut precheck = Precheck {
         git_status: given.dirt.lines.clone(),
         git_head: given.head.into(),
@@ -71,13 +74,9 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         stale_allowances: scan.stale,
         context: scan.context,
         weak_secrets: stand.exec.redactor().weak_keys(),
-        warnings: given.standing.iter().cloned().chain(redefined).chain(unread).collect(),
+        warnings: given.standing.iter().cloned().chain(redefined).chain(unread).chain(lost).collect(),
         scanned_files: scan.files,
-        scan_base: Some(
-            given.last.map_or("first release: findings in tracked files are the baseline".into(), |l| {
-                l.commit.clone()
-            }),
-        ),
+        scan_base: Some(base.to_string()),
         baseline: Some(baseline),
         refusals: Vec::new(),
     };
@@ -103,17 +102,16 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         .into())
 }
 
-fn charter(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Charter> {
+/// Whose tasks are named where there is no commit to count from.
+const RECENT: &str = "commits of the last 14 days, at most 50";
+
+fn charter(ctx: &Ctx<'_>, given: &Given<'_>, base: Base<'_>) -> Result<Charter> {
     let stand = ctx.stand("precheck")?;
     let worktree = stand.worktree()?;
     let name = worktree.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     // In a linked worktree `.git` is a file, and the directory's name is the lane.
     let linked = worktree.join(".git").is_file();
-    let base = match given.last {
-        Some(l) if stand.has_object(&l.commit)? => Some(l.commit.as_str()),
-        _ => None,
-    };
-    let mut devtasks = devtasks(&stand.subjects(base)?);
+    let mut devtasks = devtasks(&stand.subjects(base.commit())?);
     for task in given.devtasks {
         if !devtasks.contains(task) {
             devtasks.push(task.clone());
@@ -133,8 +131,11 @@ fn charter(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Charter> {
         started: given.started.into(),
         devtasks,
         devtasks_from: match base {
-            Some(base) => format!("commits after {base}"),
-            None => "commits of the last 14 days, at most 50: no last known good release".into(),
+            Base::Commit(commit) => format!("commits after {commit}"),
+            Base::First => format!("{RECENT}: no last known good release"),
+            Base::Gone(commit) => {
+                format!("{RECENT}: commit {commit} of the last known good release is not in this checkout")
+            }
         },
         lock: given.lock.clone(),
     })

@@ -72,7 +72,7 @@ pub const NAMED: &[Named] = &[
     named(Before, "git rev-parse --abbrev-ref HEAD", &[Lie, Half], "another name of a branch is a name of a branch; a label in the records"),
     named(Before, "git status -sb", &[Lie, Half], "lines for the log; dirt is what `status --porcelain` tells"),
     named(Before, "git cat-file -e", &[Exit1, Garbage, Lie], "git's own word for a commit that is not here is exit 1; what it prints is not read"),
-    named(Before, "git diff --name-only", &[Empty], "that nothing changed is an answer of a git that works, too"),
+    named(Before, "git diff --name-status", &[Empty], "that nothing changed is an answer of a git that works, too"),
     named(Before, "git ls-tree", &[Lie], "another name of a file that nothing asks for; those that are asked for are read"),
     named(Before, "docker exec pg_isready", ALL, AGAIN),
     named(Before, "psql postgres | SELECT 1", ALL, AGAIN),
