@@ -79,7 +79,7 @@ fn catalog(admin: &mut Psql, database: &str) -> Result<Catalog> {
         "SELECT (SELECT count(*) FROM pg_prepared_xacts WHERE database = {name}) AS prepared, \
          (SELECT count(*) FROM pg_replication_slots WHERE database = {name}) AS slots, \
          (SELECT count(*) FROM pg_subscription p JOIN pg_database d ON d.oid = p.subdbid \
-           WHERE d.datname = {name} AND p.subenabled) AS subscriptions, \
+           WHERE d.datname = {name}) AS subscriptions, \
          r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
          pg_has_role(current_user, d.datdba, 'USAGE') AS owner, \
          pg_has_role(current_user, 'pg_signal_backend', 'USAGE') AS signals, \
@@ -109,11 +109,14 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
             "drop them (pg_drop_replication_slot) or move their consumers first",
         );
     }
+    // A disabled one, too: it belongs to the database's OID, so after a swap the live database is without
+    // its feed and says nothing, and nobody can drop the failed one.
     if c.subscriptions > 0 {
         add(
             "subscriptions",
-            format!("{} enabled subscriptions", c.subscriptions),
-            "ALTER SUBSCRIPTION ... DISABLE for the time of the release",
+            format!("{} logical replication subscriptions", c.subscriptions),
+            "DROP SUBSCRIPTION each and create it again after the release; to keep the publisher's slot, first \
+             ALTER SUBSCRIPTION ... DISABLE and SET (slot_name = NONE)",
         );
     }
     if c.cron.as_deref() == Some(database) {
