@@ -4,7 +4,7 @@
 
 use super::open_runs;
 use crate::acts::{Ctx, admin_app, aside, code, elsewhere, freeze};
-use crate::error::{Lane, Result};
+use crate::error::{Lane, Result, bail};
 use crate::evidence::DIGEST;
 use crate::lkg::{Store, Target};
 use crate::stand::images::{is_kept_tag, kept_tag, release_tag};
@@ -25,17 +25,21 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
     }
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
-    let mut gone = Vec::new();
+    if let Some(clone) = clone {
+        elsewhere::passed(ctx, &mut admin, clone)?;
+    }
+    let (mut gone, mut held) = (Vec::new(), Vec::new());
     for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
         let keep =
             Some(row.name.as_str()) == clone || (purpose == "failed" && !aside::dumped(ctx, &row.name));
-        if !keep {
-            postgres::drop_database(&mut admin, &row.name, LIMIT)?;
-            gone.push(row.name);
+        if keep {
+            continue;
         }
-    }
-    if let Some(clone) = clone {
-        elsewhere::passed(ctx, &mut admin, clone)?;
+        // What one database is held by is no reason to leave everything else behind.
+        match postgres::drop_database(&mut admin, &row.name, LIMIT) {
+            Ok(()) => gone.push(row.name),
+            Err(error) => held.push(format!("{}: {error:#}", row.name)),
+        }
     }
     forget_others(ctx, Some(ctx.id))?;
     let trees = code::remove_unused_trees(ctx, "housekeeping", &[])?;
@@ -43,7 +47,15 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
         "housekeeping",
         "after pass",
         json!({ "databases_dropped": gone, "trees_removed": trees }),
-    )
+    )?;
+    match held.is_empty() {
+        true => Ok(()),
+        false => bail!(
+            "not dropped: {}; end what holds it, where that is a subscription by ALTER DATABASE .. \
+             ALLOW_CONNECTIONS true and DROP SUBSCRIPTION in it: the next release that passes drops it",
+            held.join("; ")
+        ),
+    }
 }
 
 /// After a failure: nothing of this run stays but the failed database, if there is one. `alone`: nobody

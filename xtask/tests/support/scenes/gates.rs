@@ -206,10 +206,31 @@ impl Gates {
         });
         // Said on purpose, it is released all the same, and never as a plain PASS.
         let Gates { stand, kept, checks } = self;
+        // The failed database cannot be dropped: that keeps nothing else from being tidied.
+        let failed = stand.value("SELECT datname FROM pg_database WHERE datname LIKE '%\\_\\_failed\\_%'");
+        stand.psql_closed(
+            &failed,
+            "CREATE SUBSCRIPTION stays CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false)",
+        );
         let outcome =
             stand.run(&["release", "--yes", "--no-rollback", "the image is gone for good"]).expect(0);
         let evidence = stand.evidence(&outcome);
         kept.passed(&evidence);
+        checks.that("a database that something holds is named, and the rest is tidied", || {
+            let at = &evidence.at;
+            outcome.says(&format!("not dropped: {failed}"));
+            outcome.says("DROP SUBSCRIPTION in it");
+            let clone = evidence.json("fence.json")["clone"].as_str().unwrap().to_string();
+            let clones = "SELECT datname FROM pg_database WHERE datname LIKE '%\\_\\_pre\\_%'";
+            assert_eq!(stand.psql(clones), std::slice::from_ref(&clone), "undo clones{at}");
+            let comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname =";
+            let told = stand.value(&format!("{comment} '{clone}'"));
+            assert_eq!(told, format!("undo clone of {}", evidence.rid()), "what the clone says{at}");
+        });
+        stand.psql_closed(
+            &failed,
+            "ALTER SUBSCRIPTION stays SET (slot_name = NONE); DROP SUBSCRIPTION stays",
+        );
         checks.that("a rollback that is switched off is waived", || {
             assert_eq!(evidence.verdict(), ("PASS_WAIVED".into(), 0), "verdict{}", evidence.at);
             outcome.says("the image is gone for good");
