@@ -5,11 +5,13 @@
 use super::open_runs;
 use crate::acts::{Ctx, admin_app, aside, code, elsewhere, freeze};
 use crate::error::{Lane, Result, bail};
+use crate::event::Events;
 use crate::evidence::DIGEST;
 use crate::lkg::{Store, Target};
 use crate::stand::images::{is_kept_tag, kept_tag, release_tag};
-use crate::stand::postgres;
+use crate::stand::postgres::{self, Pg};
 use serde_json::json;
+use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -25,9 +27,6 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
     }
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
-    if let Some(clone) = clone {
-        elsewhere::passed(ctx, &mut admin, clone)?;
-    }
     let (mut gone, mut held) = (Vec::new(), Vec::new());
     for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
         let keep =
@@ -56,6 +55,24 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
             held.join("; ")
         ),
     }
+}
+
+/// Marks the clones of this checkout's runs that are settled, for other checkouts not to wait for them: who
+/// dies between the last record of a run and the mark of its clone leaves it as it was. By the one who holds
+/// the lock.
+///
+/// # Errors
+/// When it cannot be asked which there are. One that cannot be marked is a warning.
+pub fn mark_settled(events: &Events, pg: &Pg, repo: &Path) -> Result<()> {
+    let open = open_runs::find(repo)?;
+    let settled = |rid: &str| !open.iter().any(|run| run.rid == rid || run.about == rid);
+    for run in elsewhere::here(pg, repo)?.iter().filter(|run| settled(&run.rid)) {
+        if let Err(error) = elsewhere::ended(pg, &run.rid, &run.clone) {
+            let what = format!("other checkouts wait for {}, which is settled: {error:#}", run.rid);
+            events.warn("housekeeping", what);
+        }
+    }
+    Ok(())
 }
 
 /// After a failure: nothing of this run stays but the failed database, if there is one. `alone`: nobody

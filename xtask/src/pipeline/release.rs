@@ -10,7 +10,7 @@ pub use record::failure_of;
 
 use super::lock::Lock;
 use super::prepare::Prepared;
-use super::{Ending, Start, StepFailure, StepResult, begin, open_runs, step};
+use super::{Ending, Start, StepFailure, StepResult, begin, housekeeping, open_runs, step};
 use crate::acts::sums::Sums;
 use crate::acts::{Ctx, elsewhere, restore, smoke};
 use crate::clock::{self, Clock};
@@ -225,6 +225,7 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
         flow.facts.versions.insert("postgres".into(), version.unwrap_or_default());
     }
     with_lock(flow, |lock| lock.take_database(&pg))?;
+    housekeeping::mark_settled(start.events, &pg, &start.config.repo)?;
     // Asked again by the one who holds the lock.
     elsewhere::refuse(&pg, &start.config.repo)?;
     if let Some(why) = since::moved_on(flow)? {

@@ -223,14 +223,10 @@ impl Gates {
             let clone = evidence.json("fence.json")["clone"].as_str().unwrap().to_string();
             let clones = "SELECT datname FROM pg_database WHERE datname LIKE '%\\_\\_pre\\_%'";
             assert_eq!(stand.psql(clones), std::slice::from_ref(&clone), "undo clones{at}");
-            let comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname =";
-            let told = stand.value(&format!("{comment} '{clone}'"));
-            assert_eq!(told, format!("undo clone of {}", evidence.rid()), "what the clone says{at}");
+            assert_eq!(told_by(stand, &clone), format!("undo clone of {}", evidence.rid()), "{at}");
         });
-        stand.psql_closed(
-            &failed,
-            "ALTER SUBSCRIPTION stays SET (slot_name = NONE); DROP SUBSCRIPTION stays",
-        );
+        stand
+            .psql_closed(&failed, "ALTER SUBSCRIPTION stays SET (slot_name = NONE); DROP SUBSCRIPTION stays");
         checks.that("a rollback that is switched off is waived", || {
             assert_eq!(evidence.verdict(), ("PASS_WAIVED".into(), 0), "verdict{}", evidence.at);
             outcome.says("the image is gone for good");
@@ -287,6 +283,12 @@ impl Gates {
     }
 }
 
+/// What an undo clone says to other checkouts.
+fn told_by(stand: &Stand, clone: &str) -> String {
+    let sql = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname =";
+    stand.value(&format!("{sql} '{clone}'"))
+}
+
 /// No file of a run holds any of these.
 #[track_caller]
 fn nowhere_in(evidence: &Evidence, texts: &[&str]) {
@@ -311,8 +313,20 @@ fn nothing_is_changed_without_a_way_back_or_with_a_secret() {
     });
     let first = stand.run(&["release", "--yes"]).expect(0);
     let mut gates = Gates { stand, kept: Kept::default(), checks: Checks::default() };
-    gates.kept.passed(&gates.stand.evidence(&first));
+    let evidence = gates.stand.evidence(&first);
+    gates.kept.passed(&evidence);
+    // As if that one had been killed between its record and the mark of its clone.
+    let clone = gates.kept.clone.clone().unwrap();
+    let ended = told_by(&gates.stand, &clone);
+    let mark =
+        format!("COMMENT ON DATABASE \"{clone}\" IS '{ended}, which has not ended: anna@host, /srv/a'");
+    gates.stand.psql(&mark);
     gates.a_secret();
+    let Gates { stand, checks, .. } = &mut gates;
+    checks.that("no other checkout waits for a release that passed", || {
+        let rid = evidence.rid();
+        assert_eq!((ended.clone(), told_by(stand, &clone)), (format!("undo clone of {rid}"), ended));
+    });
     gates.a_dirty_checkout();
     // Back to version 1 as a release, for the way back to be it.
     let again = gates.stand.run(&["release", "--yes"]).expect(0);
