@@ -18,6 +18,8 @@ struct Catalog {
     prepared: u64,
     slots: u64,
     subscriptions: u64,
+    /// Sessions of superusers on the database.
+    superusers: u64,
     superuser: bool,
     owner: bool,
     createdb: bool,
@@ -80,6 +82,8 @@ fn catalog(admin: &mut Psql, database: &str) -> Result<Catalog> {
          (SELECT count(*) FROM pg_replication_slots WHERE database = {name}) AS slots, \
          (SELECT count(*) FROM pg_subscription p JOIN pg_database d ON d.oid = p.subdbid \
            WHERE d.datname = {name}) AS subscriptions, \
+         (SELECT count(*) FROM pg_stat_activity a JOIN pg_roles s ON s.oid = a.usesysid \
+           WHERE a.datname = {name} AND s.rolsuper) AS superusers, \
          r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
          pg_has_role(current_user, d.datdba, 'USAGE') AS owner, \
          pg_has_role(current_user, 'pg_signal_backend', 'USAGE') AS signals, \
@@ -133,6 +137,13 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
             "use a superuser, or the owner with CREATEDB and pg_signal_backend",
         );
     }
+    if c.superusers > 0 && !c.superuser {
+        add(
+            "superusers",
+            format!("{} sessions of superusers, which the database's user may not end", c.superusers),
+            "end them and let what makes them use another user, or use a superuser (database.user)",
+        );
+    }
     if c.version < 130_000 {
         add(VERSION, format!("PostgreSQL {} is older than 13", c.version / 10_000), "upgrade the server");
     }
@@ -165,7 +176,7 @@ mod tests {
 
     fn fine() -> Catalog {
         serde_json::from_value(serde_json::json!({
-            "prepared": 0, "slots": 0, "subscriptions": 0, "superuser": false, "owner": true,
+            "prepared": 0, "slots": 0, "subscriptions": 0, "superusers": 0, "superuser": false, "owner": true,
             "createdb": true, "signals": true, "version": 130_000, "bytes": 1, "cron": "postgres",
         }))
         .unwrap()
@@ -175,10 +186,11 @@ mod tests {
     fn each_blocker_is_found_alone() {
         assert!(in_catalog(&fine(), "db").is_empty());
         type Case = (&'static str, fn(&mut Catalog));
-        let cases: [Case; 8] = [
+        let cases: [Case; 9] = [
             ("prepared", |c| c.prepared = 1),
             ("slots", |c| c.slots = 1),
             ("subscriptions", |c| c.subscriptions = 1),
+            ("superusers", |c| c.superusers = 1),
             ("cron", |c| c.cron = Some("db".into())),
             ("privileges", |c| c.owner = false),
             ("privileges", |c| c.createdb = false),
@@ -193,7 +205,7 @@ mod tests {
             assert!(!found[0].remedy.is_empty());
         }
         let mut c = fine();
-        (c.superuser, c.owner) = (true, false);
+        (c.superuser, c.owner, c.superusers) = (true, false, 2);
         assert!(in_catalog(&c, "db").is_empty(), "a superuser may");
     }
 }

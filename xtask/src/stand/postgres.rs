@@ -183,11 +183,18 @@ pub fn allow_connections(admin: &mut Psql, name: &str, allow: bool) -> Result<()
 }
 
 /// Ends the sessions on a database and waits until none is left. Returns how many there were.
+///
+/// A superuser's session may only be waited for by who is none. Autovacuum workers are left out: only a
+/// superuser may end them, they write no row, and RENAME and TEMPLATE tell them to end and wait for them.
+/// They are known by having no user: who may not look into a session is not told its kind.
 pub fn end_sessions(admin: &mut Psql, name: &str, limit: Duration) -> Result<u64> {
     let deadline = Instant::now() + limit;
     let sql = format!(
-        "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity \
-         WHERE datname = {} AND pid <> pg_backend_pid()",
+        "SELECT count(CASE WHEN coalesce(r.rolsuper, false) AND NOT me.rolsuper THEN false \
+         ELSE pg_terminate_backend(a.pid) END) AS n \
+         FROM pg_roles me, pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid \
+         WHERE me.rolname = current_user AND a.datname = {} AND a.usesysid IS NOT NULL \
+         AND a.pid <> pg_backend_pid()",
         literal(name)
     );
     let mut most = 0;
@@ -200,7 +207,7 @@ pub fn end_sessions(admin: &mut Psql, name: &str, limit: Duration) -> Result<u64
         }
         if Instant::now() > deadline {
             return Err(Fault::new(format!("{left} sessions on {name} do not end"))
-                .remedy("look at them in pg_stat_activity; a backend in an uninterruptible call needs its cause removed")
+                .remedy("look at them in pg_stat_activity; a backend in an uninterruptible call needs its cause removed, one of a superuser can only be ended by a superuser")
                 .lane(Lane::C)
                 .into());
         }
