@@ -10,8 +10,17 @@ use crate::stand::postgres::Pg;
 use crate::stand::psql::{Psql, literal};
 use serde::Deserialize;
 
+const PREPARED: &str = "prepared";
+const SUPERUSERS: &str = "superusers";
 const PRIVILEGES: &str = "privileges";
 const VERSION: &str = "version";
+const DISK: &str = "disk";
+
+/// Does it keep the database from being fenced or cloned? Then a release fails after the stop, also one
+/// that is to have no way back.
+pub fn stops_the_clone(blocker: &Blocker) -> bool {
+    [PREPARED, SUPERUSERS, PRIVILEGES, VERSION, DISK].contains(&blocker.id.as_str())
+}
 
 #[derive(Debug, Deserialize)]
 struct Catalog {
@@ -44,7 +53,7 @@ pub fn find(pg: &Pg, config: &Config, mounted: bool, admin: &mut Psql) -> Result
     let free = room::free_of(pg)?;
     let need = room::needed(admin, database)?;
     if free < need {
-        add("disk", room::too_little("the database", free, need), room::MORE_ROOM);
+        add(DISK, room::too_little("the database", free, need), room::MORE_ROOM);
     }
     let backups = config.repo.join(&config.backup.directory);
     let place = backups.ancestors().find(|p| p.exists()).unwrap_or(&config.repo);
@@ -66,11 +75,11 @@ pub fn find(pg: &Pg, config: &Config, mounted: bool, admin: &mut Psql) -> Result
     Ok(found)
 }
 
-/// What makes backup and proof fail with words that name no cause: asked before them.
+/// What makes backup, proof and clone fail with words that name no cause: asked before them.
 ///
 /// # Errors
 /// When PostgreSQL cannot be asked.
-pub fn for_a_backup(admin: &mut Psql, database: &str) -> Result<Option<Blocker>> {
+pub fn for_a_release(admin: &mut Psql, database: &str) -> Result<Option<Blocker>> {
     let found = in_catalog(&catalog(admin, database)?, database);
     Ok(found.into_iter().find(|b| b.id == PRIVILEGES || b.id == VERSION))
 }
@@ -101,7 +110,7 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
     };
     if c.prepared > 0 {
         add(
-            "prepared",
+            PREPARED,
             format!("{} prepared transactions", c.prepared),
             "COMMIT PREPARED or ROLLBACK PREPARED each of pg_prepared_xacts",
         );
@@ -139,7 +148,7 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
     }
     if c.superusers > 0 && !c.superuser {
         add(
-            "superusers",
+            SUPERUSERS,
             format!("{} sessions of superusers, which the database's user may not end", c.superusers),
             "end them and let what makes them use another user, or use a superuser (database.user)",
         );

@@ -250,9 +250,7 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
         standing: &flow.prepared.plan.warnings,
     };
     let precheck = precheck::run(&ctx(flow, start.stand), &given)?;
-    if flow.prepared.plan.rollback_enabled {
-        ready::may(&ctx(flow, start.stand))?;
-    }
+    ready::may(&ctx(flow, start.stand), flow.prepared.plan.rollback_enabled)?;
     let green = precheck.baseline.iter().flat_map(|b| &b.checks).filter(|c| c.ok).count();
     let all = precheck.baseline.iter().flat_map(|b| &b.checks).count();
     Ok(((), format!("baseline {green} of {all} good, {} files scanned", precheck.scanned_files)))

@@ -118,8 +118,10 @@ fn as_made(made: &Made, read: &str) -> Result<()> {
         .into())
 }
 
-/// Records that the backup was not proved, and why.
+/// Records that the backup was not proved, and why. The clone wants its room all the same.
 pub fn skip(ctx: &Ctx<'_>, reason: &str) -> Result<()> {
     ctx.run.log("proof")?.say(&format!("skipped: {reason}"));
+    let mut admin = ctx.pg("proof")?.session("postgres", &ctx.app("proof"))?;
+    room::make(ctx, "proof", &mut admin)?;
     ctx.run.write_json("proof.json", &Proof { skipped: Some(reason.into()), ..Proof::default() })
 }

@@ -141,6 +141,8 @@ impl Gates {
         self.stand.psql("SELECT pg_create_logical_replication_slot('consumer', 'test_decoding')");
         self.stand.psql("BEGIN; DELETE FROM app.points WHERE t = 'other'; PREPARE TRANSACTION 'left open'");
         let (outcome, evidence) = self.refused("blockers", 20, &[]);
+        let waived = ["--skip-backup", "no time", "--no-rollback", "no time"];
+        let (no_clone, waived) = self.refused("blockers of the clone", 20, &waived);
         self.stand.psql("ROLLBACK PREPARED 'left open'");
         self.stand.psql("SELECT pg_drop_replication_slot('consumer')");
         self.checks.that("R0 is false: blockers", || {
@@ -153,6 +155,13 @@ impl Gates {
                 outcome.says(word);
             }
             assert_eq!(evidence.requests().first().map(|r| r.0.as_str()), Some("A"), "the request{at}");
+        });
+        self.checks.that("what stops the clone is not waived", || {
+            assert_eq!(waived.verdict(), ("FAIL".into(), 20), "verdict{}", waived.at);
+            no_clone.says("the database could not be cloned after the stop");
+            no_clone.says("1 prepared transactions");
+            no_clone.says("ROLLBACK PREPARED");
+            no_clone.lacks("pg_drop_replication_slot");
         });
 
         let redis = self.stand.container("redis");

@@ -70,6 +70,15 @@ fn where_the_disk_is_short_older_clones_go_first_and_then_nothing_is_begun() {
         stand.runs_version("1");
         stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
     });
+    let waived = ["release", "--yes", "--skip-backup", "no time", "--no-rollback", "no time"];
+    let refused = stand.run(&waived).expect(20);
+    checks.that("too little for the clone, and no proof", || {
+        let evidence = stand.evidence(&refused);
+        assert_eq!(evidence.verdict(), ("FAIL".into(), 20), "verdict{}", evidence.at);
+        refused.says("free for the database");
+        before.containers_untouched(&stand, &evidence.at);
+        stand.runs_version("1");
+    });
     checks.that("the release before is reached without its clone", || {
         let before = stand.evidence(&full).rid();
         stand.run(&["rollback"]).expect(10).says("cargo xtask rollback --to");
