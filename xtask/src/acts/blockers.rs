@@ -84,6 +84,25 @@ pub fn for_a_release(admin: &mut Psql, database: &str) -> Result<Option<Blocker>
     Ok(found.into_iter().find(|b| b.id == PRIVILEGES || b.id == VERSION))
 }
 
+/// The same for a backup alone, which renames nothing and ends no session.
+///
+/// # Errors
+/// When PostgreSQL cannot be asked.
+pub fn for_a_backup(admin: &mut Psql, database: &str) -> Result<Option<Blocker>> {
+    Ok(of_a_backup(&catalog(admin, database)?, database))
+}
+
+fn of_a_backup(c: &Catalog, database: &str) -> Option<Blocker> {
+    if !(c.superuser || c.owner && c.createdb) {
+        return Some(Blocker {
+            id: PRIVILEGES.into(),
+            found: "the database's user may not restore a copy beside it".into(),
+            remedy: "use a superuser, or the owner with CREATEDB (database.user)".into(),
+        });
+    }
+    in_catalog(c, database).into_iter().find(|b| b.id == VERSION)
+}
+
 fn catalog(admin: &mut Psql, database: &str) -> Result<Catalog> {
     let name = literal(database);
     admin.row(&format!(
@@ -216,5 +235,22 @@ mod tests {
         let mut c = fine();
         (c.superuser, c.owner, c.superusers) = (true, false, 2);
         assert!(in_catalog(&c, "db").is_empty(), "a superuser may");
+    }
+
+    #[test]
+    fn a_backup_wants_less_than_a_release() {
+        type Case = (Option<&'static str>, fn(&mut Catalog));
+        let cases: [Case; 5] = [
+            (None, |c| (c.signals, c.prepared, c.superusers) = (false, 1, 1)),
+            (None, |c| (c.superuser, c.owner, c.createdb) = (true, false, false)),
+            (Some(PRIVILEGES), |c| c.owner = false),
+            (Some(PRIVILEGES), |c| c.createdb = false),
+            (Some(VERSION), |c| c.version = 120_022),
+        ];
+        for (id, change) in cases {
+            let mut c = fine();
+            change(&mut c);
+            assert_eq!(of_a_backup(&c, "db").as_ref().map(|b| b.id.as_str()), id);
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::lock::Lock;
 use super::prepare::Prepared;
 use super::{Ending, Start, StepFailure, StepResult, begin, housekeeping, open_runs, step};
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, elsewhere, restore, smoke};
+use crate::acts::{Ctx, elsewhere, restore, room, smoke};
 use crate::clock::{self, Clock};
 use crate::error::{Fault, Lane, Result, anyhow, fault_of};
 use crate::evidence::records::*;
@@ -268,7 +268,7 @@ fn build_and_prove(flow: &Flow<'_>, made: Option<&restore::Made>) -> StepResult<
         let proving = scope.spawn(|| {
             let result = step(run, events, interrupt, "proof", || match (made, &waivers.no_proof) {
                 (Some(made), None) => {
-                    let proof = proof::run(&ctx, made)?;
+                    let proof = proof::run(&ctx, made, room::make)?;
                     Ok((
                         (),
                         format!(

@@ -66,6 +66,21 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
     }
 }
 
+/// Asked before a backup alone: may the database's user make one and prove it?
+///
+/// # Errors
+/// When it may not, or cannot be asked.
+pub fn may_back_up(ctx: &Ctx<'_>) -> Result<()> {
+    let pg = ctx.pg("backup")?;
+    let mut admin = pg.session("postgres", &ctx.app("may"))?;
+    let Some(blocker) = blockers::for_a_backup(&mut admin, &pg.database)? else { return Ok(()) };
+    Err(Fault::new("a backup could not be made and proved: it is not begun")
+        .why(format!("{} (user {})", blocker.found, pg.user))
+        .remedy(blocker.remedy)
+        .lane(Lane::A)
+        .into())
+}
+
 /// Why the release does not begin, where it does not.
 fn refusal(ready: &Readiness) -> Option<Fault> {
     let waived = ready.waived.is_some();

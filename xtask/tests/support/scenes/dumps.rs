@@ -236,6 +236,11 @@ fn what_blocks_the_way_back_is_named_with_its_remedy() {
     case.fails("a user that may not", &Found { gates: &early, gate: "R0", lane: "A", words }, |case, rid| {
         case.stand.run(&["release", "--yes", "--rid", rid, "--set", "database.user=ff_plain"])
     });
+    let backup = case.stand.run(&["backup", "--set", "database.user=ff_plain"]).expect(20);
+    case.checks.that("a user that may not: a backup alone", || {
+        backup.says("the database's user may not restore a copy beside it (user ff_plain)");
+        backup.says("the owner with CREATEDB");
+    });
     case.stand.psql("REVOKE ALL ON DATABASE foxproflow FROM ff_plain; DROP ROLE ff_plain");
 
     // An owner as it should be, and sessions on the database that it may not end: those of the stand.
