@@ -10,14 +10,25 @@ use crate::stand::postgres::Pg;
 use crate::stand::psql::{Psql, literal};
 use serde::Deserialize;
 
+const PREPARED: &str = "prepared";
+const SUPERUSERS: &str = "superusers";
 const PRIVILEGES: &str = "privileges";
 const VERSION: &str = "version";
+const DISK: &str = "disk";
+
+/// Does it keep the database from being fenced or cloned? Then a release fails after the stop, also one
+/// that is to have no way back.
+pub fn stops_the_clone(blocker: &Blocker) -> bool {
+    [PREPARED, SUPERUSERS, PRIVILEGES, VERSION, DISK].contains(&blocker.id.as_str())
+}
 
 #[derive(Debug, Deserialize)]
 struct Catalog {
     prepared: u64,
     slots: u64,
     subscriptions: u64,
+    /// Sessions of superusers on the database.
+    superusers: u64,
     superuser: bool,
     owner: bool,
     createdb: bool,
@@ -42,7 +53,7 @@ pub fn find(pg: &Pg, config: &Config, mounted: bool, admin: &mut Psql) -> Result
     let free = room::free_of(pg)?;
     let need = room::needed(admin, database)?;
     if free < need {
-        add("disk", room::too_little("the database", free, need), room::MORE_ROOM);
+        add(DISK, room::too_little("the database", free, need), room::MORE_ROOM);
     }
     let backups = config.repo.join(&config.backup.directory);
     let place = backups.ancestors().find(|p| p.exists()).unwrap_or(&config.repo);
@@ -64,13 +75,32 @@ pub fn find(pg: &Pg, config: &Config, mounted: bool, admin: &mut Psql) -> Result
     Ok(found)
 }
 
-/// What makes backup and proof fail with words that name no cause: asked before them.
+/// What makes backup, proof and clone fail with words that name no cause: asked before them.
+///
+/// # Errors
+/// When PostgreSQL cannot be asked.
+pub fn for_a_release(admin: &mut Psql, database: &str) -> Result<Option<Blocker>> {
+    let found = in_catalog(&catalog(admin, database)?, database);
+    Ok(found.into_iter().find(|b| b.id == PRIVILEGES || b.id == VERSION))
+}
+
+/// The same for a backup alone, which renames nothing and ends no session.
 ///
 /// # Errors
 /// When PostgreSQL cannot be asked.
 pub fn for_a_backup(admin: &mut Psql, database: &str) -> Result<Option<Blocker>> {
-    let found = in_catalog(&catalog(admin, database)?, database);
-    Ok(found.into_iter().find(|b| b.id == PRIVILEGES || b.id == VERSION))
+    Ok(of_a_backup(&catalog(admin, database)?, database))
+}
+
+fn of_a_backup(c: &Catalog, database: &str) -> Option<Blocker> {
+    if !(c.superuser || c.owner && c.createdb) {
+        return Some(Blocker {
+            id: PRIVILEGES.into(),
+            found: "the database's user may not restore a copy beside it".into(),
+            remedy: "use a superuser, or the owner with CREATEDB (database.user)".into(),
+        });
+    }
+    in_catalog(c, database).into_iter().find(|b| b.id == VERSION)
 }
 
 fn catalog(admin: &mut Psql, database: &str) -> Result<Catalog> {
@@ -79,7 +109,9 @@ fn catalog(admin: &mut Psql, database: &str) -> Result<Catalog> {
         "SELECT (SELECT count(*) FROM pg_prepared_xacts WHERE database = {name}) AS prepared, \
          (SELECT count(*) FROM pg_replication_slots WHERE database = {name}) AS slots, \
          (SELECT count(*) FROM pg_subscription p JOIN pg_database d ON d.oid = p.subdbid \
-           WHERE d.datname = {name} AND p.subenabled) AS subscriptions, \
+           WHERE d.datname = {name}) AS subscriptions, \
+         (SELECT count(*) FROM pg_stat_activity a JOIN pg_roles s ON s.oid = a.usesysid \
+           WHERE a.datname = {name} AND s.rolsuper) AS superusers, \
          r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
          pg_has_role(current_user, d.datdba, 'USAGE') AS owner, \
          pg_has_role(current_user, 'pg_signal_backend', 'USAGE') AS signals, \
@@ -97,7 +129,7 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
     };
     if c.prepared > 0 {
         add(
-            "prepared",
+            PREPARED,
             format!("{} prepared transactions", c.prepared),
             "COMMIT PREPARED or ROLLBACK PREPARED each of pg_prepared_xacts",
         );
@@ -109,11 +141,14 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
             "drop them (pg_drop_replication_slot) or move their consumers first",
         );
     }
+    // A disabled one, too: it belongs to the database's OID, so after a swap the live database is without
+    // its feed and says nothing, and nobody can drop the failed one.
     if c.subscriptions > 0 {
         add(
             "subscriptions",
-            format!("{} enabled subscriptions", c.subscriptions),
-            "ALTER SUBSCRIPTION ... DISABLE for the time of the release",
+            format!("{} logical replication subscriptions", c.subscriptions),
+            "DROP SUBSCRIPTION each and create it again after the release; to keep the publisher's slot, first \
+             ALTER SUBSCRIPTION ... DISABLE and SET (slot_name = NONE)",
         );
     }
     if c.cron.as_deref() == Some(database) {
@@ -128,6 +163,13 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
             PRIVILEGES,
             "the database's user may not rename it".into(),
             "use a superuser, or the owner with CREATEDB and pg_signal_backend",
+        );
+    }
+    if c.superusers > 0 && !c.superuser {
+        add(
+            SUPERUSERS,
+            format!("{} sessions of superusers, which the database's user may not end", c.superusers),
+            "end them and let what makes them use another user, or use a superuser (database.user)",
         );
     }
     if c.version < 130_000 {
@@ -162,7 +204,7 @@ mod tests {
 
     fn fine() -> Catalog {
         serde_json::from_value(serde_json::json!({
-            "prepared": 0, "slots": 0, "subscriptions": 0, "superuser": false, "owner": true,
+            "prepared": 0, "slots": 0, "subscriptions": 0, "superusers": 0, "superuser": false, "owner": true,
             "createdb": true, "signals": true, "version": 130_000, "bytes": 1, "cron": "postgres",
         }))
         .unwrap()
@@ -172,10 +214,11 @@ mod tests {
     fn each_blocker_is_found_alone() {
         assert!(in_catalog(&fine(), "db").is_empty());
         type Case = (&'static str, fn(&mut Catalog));
-        let cases: [Case; 8] = [
+        let cases: [Case; 9] = [
             ("prepared", |c| c.prepared = 1),
             ("slots", |c| c.slots = 1),
             ("subscriptions", |c| c.subscriptions = 1),
+            ("superusers", |c| c.superusers = 1),
             ("cron", |c| c.cron = Some("db".into())),
             ("privileges", |c| c.owner = false),
             ("privileges", |c| c.createdb = false),
@@ -190,7 +233,24 @@ mod tests {
             assert!(!found[0].remedy.is_empty());
         }
         let mut c = fine();
-        (c.superuser, c.owner) = (true, false);
+        (c.superuser, c.owner, c.superusers) = (true, false, 2);
         assert!(in_catalog(&c, "db").is_empty(), "a superuser may");
+    }
+
+    #[test]
+    fn a_backup_wants_less_than_a_release() {
+        type Case = (Option<&'static str>, fn(&mut Catalog));
+        let cases: [Case; 5] = [
+            (None, |c| (c.signals, c.prepared, c.superusers) = (false, 1, 1)),
+            (None, |c| (c.superuser, c.owner, c.createdb) = (true, false, false)),
+            (Some(PRIVILEGES), |c| c.owner = false),
+            (Some(PRIVILEGES), |c| c.createdb = false),
+            (Some(VERSION), |c| c.version = 120_022),
+        ];
+        for (id, change) in cases {
+            let mut c = fine();
+            change(&mut c);
+            assert_eq!(of_a_backup(&c, "db").as_ref().map(|b| b.id.as_str()), id);
+        }
     }
 }

@@ -21,12 +21,13 @@ pub fn begun(ctx: &Ctx<'_>, admin: &mut Psql, clone: &str) -> Result<()> {
     postgres::comment(admin, clone, Some(&format!("{CLONE}{}{OPEN}{place}", ctx.run.rid)))
 }
 
-/// Marks the clone of a run that has passed.
-pub fn passed(ctx: &Ctx<'_>, admin: &mut Psql, clone: &str) -> Result<()> {
-    postgres::comment(admin, clone, Some(&format!("{CLONE}{}", ctx.run.rid)))
+/// Marks the clone of a run that has ended: nobody waits for it any more.
+pub fn ended(pg: &Pg, rid: &str, clone: &str) -> Result<()> {
+    let mut admin = pg.session("postgres", "ffx-elsewhere")?;
+    postgres::comment(&mut admin, clone, Some(&format!("{CLONE}{rid}")))
 }
 
-/// A run that has not ended and is none of this checkout.
+/// A run that has not ended, as its clone says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere {
     pub rid: String,
@@ -35,18 +36,34 @@ pub struct Elsewhere {
     pub clone: String,
 }
 
-/// Looks for one.
+impl Elsewhere {
+    /// Has this checkout its evidence?
+    fn is_of(&self, repo: &Path) -> bool {
+        repo.join(EVIDENCE).join(&self.rid).exists()
+    }
+}
+
+/// Looks for one that is none of this checkout.
 pub fn find(pg: &Pg, repo: &Path) -> Result<Option<Elsewhere>> {
+    Ok(marked(pg)?.into_iter().find(|run| !run.is_of(repo)))
+}
+
+/// Those of this checkout.
+pub fn here(pg: &Pg, repo: &Path) -> Result<Vec<Elsewhere>> {
+    let mut all = marked(pg)?;
+    all.retain(|run| run.is_of(repo));
+    Ok(all)
+}
+
+fn marked(pg: &Pg) -> Result<Vec<Elsewhere>> {
     let mut admin = pg.session("postgres", "ffx-elsewhere")?;
+    let mut found = Vec::new();
     for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
-        let told = row.comment.as_deref().and_then(read);
-        if let (true, Some((rid, place))) = (purpose == "pre", told)
-            && !repo.join(EVIDENCE).join(rid).exists()
-        {
-            return Ok(Some(Elsewhere { rid: rid.into(), place: place.into(), clone: row.name }));
+        if let (true, Some((rid, place))) = (purpose == "pre", row.comment.as_deref().and_then(read)) {
+            found.push(Elsewhere { rid: rid.into(), place: place.into(), clone: row.name.clone() });
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// The run that has not ended and its place, in the description of a clone.

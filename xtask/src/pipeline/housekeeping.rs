@@ -4,12 +4,14 @@
 
 use super::open_runs;
 use crate::acts::{Ctx, admin_app, aside, code, elsewhere, freeze};
-use crate::error::{Lane, Result};
+use crate::error::{Lane, Result, bail};
+use crate::event::Events;
 use crate::evidence::DIGEST;
 use crate::lkg::{Store, Target};
 use crate::stand::images::{is_kept_tag, kept_tag, release_tag};
-use crate::stand::postgres;
+use crate::stand::postgres::{self, Pg};
 use serde_json::json;
+use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -25,17 +27,18 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
     }
     let pg = ctx.pg("housekeeping")?;
     let mut admin = pg.session("postgres", &ctx.app("housekeeping"))?;
-    let mut gone = Vec::new();
+    let (mut gone, mut held) = (Vec::new(), Vec::new());
     for (purpose, row) in postgres::own_databases(&mut admin, &pg.database)? {
         let keep =
             Some(row.name.as_str()) == clone || (purpose == "failed" && !aside::dumped(ctx, &row.name));
-        if !keep {
-            postgres::drop_database(&mut admin, &row.name, LIMIT)?;
-            gone.push(row.name);
+        if keep {
+            continue;
         }
-    }
-    if let Some(clone) = clone {
-        elsewhere::passed(ctx, &mut admin, clone)?;
+        // What one database is held by is no reason to leave everything else behind.
+        match postgres::drop_database(&mut admin, &row.name, LIMIT) {
+            Ok(()) => gone.push(row.name),
+            Err(error) => held.push(format!("{}: {error:#}", row.name)),
+        }
     }
     forget_others(ctx, Some(ctx.id))?;
     let trees = code::remove_unused_trees(ctx, "housekeeping", &[])?;
@@ -43,7 +46,33 @@ pub fn after_pass(ctx: &Ctx<'_>, clone: Option<&str>, target: Option<&Target>) -
         "housekeeping",
         "after pass",
         json!({ "databases_dropped": gone, "trees_removed": trees }),
-    )
+    )?;
+    match held.is_empty() {
+        true => Ok(()),
+        false => bail!(
+            "not dropped: {}; end what holds it, where that is a subscription by ALTER DATABASE .. \
+             ALLOW_CONNECTIONS true and DROP SUBSCRIPTION in it: the next release that passes drops it",
+            held.join("; ")
+        ),
+    }
+}
+
+/// Marks the clones of this checkout's runs that are settled, for other checkouts not to wait for them: who
+/// dies between the last record of a run and the mark of its clone leaves it as it was. By the one who holds
+/// the lock.
+///
+/// # Errors
+/// When it cannot be asked which there are. One that cannot be marked is a warning.
+pub fn mark_settled(events: &Events, pg: &Pg, repo: &Path) -> Result<()> {
+    let open = open_runs::find(repo)?;
+    let settled = |rid: &str| !open.iter().any(|run| run.rid == rid || run.about == rid);
+    for run in elsewhere::here(pg, repo)?.iter().filter(|run| settled(&run.rid)) {
+        if let Err(error) = elsewhere::ended(pg, &run.rid, &run.clone) {
+            let what = format!("other checkouts wait for {}, which is settled: {error:#}", run.rid);
+            events.warn("housekeeping", what);
+        }
+    }
+    Ok(())
 }
 
 /// After a failure: nothing of this run stays but the failed database, if there is one. `alone`: nobody

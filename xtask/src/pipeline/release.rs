@@ -10,9 +10,9 @@ pub use record::failure_of;
 
 use super::lock::Lock;
 use super::prepare::Prepared;
-use super::{Ending, Start, StepFailure, StepResult, begin, open_runs, step};
+use super::{Ending, Start, StepFailure, StepResult, begin, housekeeping, open_runs, step};
 use crate::acts::sums::Sums;
-use crate::acts::{Ctx, elsewhere, restore, smoke};
+use crate::acts::{Ctx, elsewhere, restore, room, smoke};
 use crate::clock::{self, Clock};
 use crate::error::{Fault, Lane, Result, anyhow, fault_of};
 use crate::evidence::records::*;
@@ -225,6 +225,7 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
         flow.facts.versions.insert("postgres".into(), version.unwrap_or_default());
     }
     with_lock(flow, |lock| lock.take_database(&pg))?;
+    housekeeping::mark_settled(start.events, &pg, &start.config.repo)?;
     // Asked again by the one who holds the lock.
     elsewhere::refuse(&pg, &start.config.repo)?;
     if let Some(why) = since::moved_on(flow)? {
@@ -249,9 +250,7 @@ fn look(flow: &mut Flow<'_>) -> Result<((), String)> {
         standing: &flow.prepared.plan.warnings,
     };
     let precheck = precheck::run(&ctx(flow, start.stand), &given)?;
-    if flow.prepared.plan.rollback_enabled {
-        ready::may(&ctx(flow, start.stand))?;
-    }
+    ready::may(&ctx(flow, start.stand), flow.prepared.plan.rollback_enabled)?;
     let green = precheck.baseline.iter().flat_map(|b| &b.checks).filter(|c| c.ok).count();
     let all = precheck.baseline.iter().flat_map(|b| &b.checks).count();
     Ok(((), format!("baseline {green} of {all} good, {} files scanned", precheck.scanned_files)))
@@ -269,7 +268,7 @@ fn build_and_prove(flow: &Flow<'_>, made: Option<&restore::Made>) -> StepResult<
         let proving = scope.spawn(|| {
             let result = step(run, events, interrupt, "proof", || match (made, &waivers.no_proof) {
                 (Some(made), None) => {
-                    let proof = proof::run(&ctx, made)?;
+                    let proof = proof::run(&ctx, made, room::make)?;
                     Ok((
                         (),
                         format!(

@@ -10,7 +10,7 @@ use super::lock::Lock;
 use super::offer::{Choice, Offer};
 use super::open_runs;
 use super::release::failure_of;
-use super::{Ending, Start, StepFailure, begin, single, step_to_its_end};
+use super::{Ending, Start, StepFailure, begin, housekeeping, single, step_to_its_end};
 use crate::acts::Ctx;
 use crate::clock;
 use crate::error::{Exit, Fault, Result};
@@ -153,6 +153,10 @@ fn go(
         "charter.json",
         &precheck::brief_charter(&ctx, "rollback", head, lock.record(), started)?,
     )?;
+    if matches!(offer.choice, Choice::Backup { .. } | Choice::To { .. }) {
+        // It takes the place of no clone: that of the last good release stays.
+        housekeeping::mark_settled(start.events, &pg, &start.config.repo)?;
+    }
     lock.at("rollback");
     let lock = Mutex::new(lock);
     let hold = || lock.lock().unwrap_or_else(PoisonError::into_inner).hold(&ctx);

@@ -7,7 +7,7 @@ use super::release::failure_of;
 use super::{Ending, Start, begin, housekeeping, open_runs, step};
 use crate::acts::script::Engine;
 use crate::acts::smoke::{self, Patience, Warm};
-use crate::acts::{Ctx, elsewhere, target};
+use crate::acts::{Ctx, elsewhere, room, target};
 use crate::clock;
 use crate::error::{Fault, Lane, Result};
 use crate::evidence::records::Check;
@@ -16,7 +16,7 @@ use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::lkg::Store;
 use crate::plan::{Plan, Planned};
-use crate::steps::{backup, precheck, proof};
+use crate::steps::{backup, precheck, proof, ready};
 
 /// Facts of the stand, with its secrets known to the redactor.
 pub fn look(start: &Start<'_>) -> Result<Facts> {
@@ -148,6 +148,7 @@ pub fn backup(start: &Start<'_>, rid: Option<&str>) -> Result<Ending> {
                 "charter.json",
                 &precheck::brief_charter(&ctx, "backup", &head, lock.record(), &plan.run.time)?,
             )?;
+            ready::may_back_up(&ctx)?;
             let made = backup::run(&ctx, &head, true)?;
             let r = &made.record;
             let mut detail =
@@ -156,7 +157,8 @@ pub fn backup(start: &Start<'_>, rid: Option<&str>) -> Result<Ending> {
             Ok((made, detail))
         })?;
         step(&run, start.events, interrupt, "proof", || {
-            let proof = proof::run(&ctx, &made)?;
+            // The undo clone of the last release is no price for a backup.
+            let proof = proof::run(&ctx, &made, room::enough)?;
             Ok((
                 (),
                 format!("{} tables equal, restored in {}", proof.tables, clock::human_ms(proof.restore_ms)),

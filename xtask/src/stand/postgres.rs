@@ -183,11 +183,18 @@ pub fn allow_connections(admin: &mut Psql, name: &str, allow: bool) -> Result<()
 }
 
 /// Ends the sessions on a database and waits until none is left. Returns how many there were.
+///
+/// A superuser's session may only be waited for by who is none. Autovacuum workers are left out: only a
+/// superuser may end them, they write no row, and RENAME and TEMPLATE tell them to end and wait for them.
+/// They are known by having no user: who may not look into a session is not told its kind.
 pub fn end_sessions(admin: &mut Psql, name: &str, limit: Duration) -> Result<u64> {
     let deadline = Instant::now() + limit;
     let sql = format!(
-        "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity \
-         WHERE datname = {} AND pid <> pg_backend_pid()",
+        "SELECT count(CASE WHEN coalesce(r.rolsuper, false) AND NOT me.rolsuper THEN false \
+         ELSE pg_terminate_backend(a.pid) END) AS n \
+         FROM pg_roles me, pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid \
+         WHERE me.rolname = current_user AND a.datname = {} AND a.usesysid IS NOT NULL \
+         AND a.pid <> pg_backend_pid()",
         literal(name)
     );
     let mut most = 0;
@@ -200,7 +207,7 @@ pub fn end_sessions(admin: &mut Psql, name: &str, limit: Duration) -> Result<u64
         }
         if Instant::now() > deadline {
             return Err(Fault::new(format!("{left} sessions on {name} do not end"))
-                .remedy("look at them in pg_stat_activity; a backend in an uninterruptible call needs its cause removed")
+                .remedy("look at them in pg_stat_activity; a backend in an uninterruptible call needs its cause removed, one of a superuser can only be ended by a superuser")
                 .lane(Lane::C)
                 .into());
         }
@@ -222,19 +229,17 @@ pub fn side_name(database: &str, purpose: &str, id: &str) -> String {
 /// The databases that this tool made beside `database`, each with its purpose: `pre` (undo clone),
 /// `failed`, `proof`, `from`.
 pub fn own_databases(admin: &mut Psql, database: &str) -> Result<Vec<(String, DatabaseRow)>> {
-    let mut found = Vec::new();
-    for row in databases(admin)? {
-        for purpose in ["pre", "failed", "proof", "from"] {
-            let mark = format!("__{purpose}_");
-            if let Some((base, id)) = row.name.rsplit_once(&mark)
-                && database.starts_with(base)
-                && id.len() == 20
-            {
-                found.push((purpose.to_string(), row.clone()));
-            }
-        }
-    }
-    Ok(found)
+    let all = databases(admin)?.into_iter();
+    Ok(all.filter_map(|row| Some((made_for(&row.name, database)?.to_string(), row))).collect())
+}
+
+/// The purpose for which this tool gave `name` to a database beside `database`. Not by a common beginning:
+/// what belongs to `app2` is none of `app`'s.
+fn made_for(name: &str, database: &str) -> Option<&'static str> {
+    ["pre", "failed", "proof", "from"].into_iter().find(|purpose| {
+        let id = name.rsplit_once(&format!("__{purpose}_")).map(|(_, id)| id);
+        id.is_some_and(|id| id.len() == 20 && name == side_name(database, purpose, id))
+    })
 }
 
 #[cfg(test)]
@@ -247,6 +252,22 @@ mod tests {
         let long = side_name(&"й".repeat(40), "failed", "20251227x101500");
         assert!(long.len() <= 63, "{}", long.len());
         assert!(long.ends_with("__failed_20251227x101500"));
+    }
+
+    #[test]
+    fn a_database_is_ours_by_its_whole_name() {
+        let id = "20251227t101500_ab12";
+        for purpose in ["pre", "failed", "proof", "from"] {
+            for database in ["app", "app__pre_2", &"long".repeat(15), &"й".repeat(30)] {
+                assert_eq!(made_for(&side_name(database, purpose, id), database), Some(purpose));
+            }
+            for (database, other) in [("app", "app2"), ("app2", "app"), ("app", "")] {
+                assert_eq!(made_for(&side_name(database, purpose, id), other), None, "{database} {other}");
+            }
+        }
+        for name in ["app", "app__pre_", "app__pre_20251227", &format!("app__old_{id}")] {
+            assert_eq!(made_for(name, "app"), None, "{name}");
+        }
     }
 
     #[test]

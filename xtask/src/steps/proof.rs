@@ -9,18 +9,22 @@ use crate::evidence::records::Proof;
 use crate::fsx;
 use crate::lkg::Store;
 use crate::stand::postgres;
+use crate::stand::psql::Psql;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
+/// How room for the copy is seen to: [`room::make`], or [`room::enough`] by who may drop nothing for it.
+pub type Room = fn(&Ctx<'_>, &str, &mut Psql) -> Result<()>;
+
 /// Proves the backup. The properties of the database come out of the archive on the way, for a
 /// rollback to replay.
-pub fn run(ctx: &Ctx<'_>, made: &Made) -> Result<Proof> {
+pub fn run(ctx: &Ctx<'_>, made: &Made, room: Room) -> Result<Proof> {
     let start = Instant::now();
     let pg = ctx.pg("proof")?;
     let mut admin = pg.session("postgres", &ctx.app("proof"))?;
     let side = postgres::side_name(&pg.database, "proof", ctx.id);
     let shape = postgres::shape(&mut admin, &pg.database)?;
-    room::make(ctx, "proof", &mut admin)?;
+    room(ctx, "proof", &mut admin)?;
     let mut proof = Proof { side_database: side.clone(), ..Proof::default() };
     let outcome = (|| -> Result<()> {
         let source = &made.source;
@@ -118,8 +122,10 @@ fn as_made(made: &Made, read: &str) -> Result<()> {
         .into())
 }
 
-/// Records that the backup was not proved, and why.
+/// Records that the backup was not proved, and why. The clone wants its room all the same.
 pub fn skip(ctx: &Ctx<'_>, reason: &str) -> Result<()> {
     ctx.run.log("proof")?.say(&format!("skipped: {reason}"));
+    let mut admin = ctx.pg("proof")?.session("postgres", &ctx.app("proof"))?;
+    room::make(ctx, "proof", &mut admin)?;
     ctx.run.write_json("proof.json", &Proof { skipped: Some(reason.into()), ..Proof::default() })
 }

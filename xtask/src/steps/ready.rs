@@ -12,6 +12,7 @@ use crate::stand::postgres;
 use serde_json::json;
 
 const NO_WAY_BACK: &str = "a rollback would not be possible: the release does not begin";
+const NO_CLONE: &str = "the database could not be cloned after the stop: the release does not begin";
 
 /// What the way back is made of.
 pub struct Given<'a> {
@@ -22,7 +23,8 @@ pub struct Given<'a> {
     pub waived: Option<&'a str>,
 }
 
-/// Prepares the way back and judges it. Without a waiver, a missing piece fails the release.
+/// Prepares the way back and judges it. Without a waiver, a missing piece fails the release; with one, what
+/// would stop it half-way.
 pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
     let pg = ctx.pg("ready")?;
     let mut admin = pg.session("postgres", &ctx.app("ready"))?;
@@ -58,16 +60,43 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Target> {
     for text in &ready.missing {
         log.say(&format!("no way back: {text}"));
     }
-    if ready.ok || given.waived.is_some() {
-        return Ok(target);
+    match refusal(&ready) {
+        Some(fault) => Err(fault.into()),
+        None => Ok(target),
     }
-    let remedies: Vec<&str> = ready.blockers.iter().map(|b| b.remedy.as_str()).collect();
-    let remedy = if remedies.is_empty() { "see readiness.json".to_string() } else { remedies.join("; ") };
-    Err(Fault::new(NO_WAY_BACK)
-        .why(ready.missing.join("; "))
-        .remedy(remedy)
-        .lane(if ready.proof_equal { Lane::A } else { Lane::C })
+}
+
+/// Asked before a backup alone: may the database's user make one and prove it?
+///
+/// # Errors
+/// When it may not, or cannot be asked.
+pub fn may_back_up(ctx: &Ctx<'_>) -> Result<()> {
+    let pg = ctx.pg("backup")?;
+    let mut admin = pg.session("postgres", &ctx.app("may"))?;
+    let Some(blocker) = blockers::for_a_backup(&mut admin, &pg.database)? else { return Ok(()) };
+    Err(Fault::new("a backup could not be made and proved: it is not begun")
+        .why(format!("{} (user {})", blocker.found, pg.user))
+        .remedy(blocker.remedy)
+        .lane(Lane::A)
         .into())
+}
+
+/// Why the release does not begin, where it does not.
+fn refusal(ready: &Readiness) -> Option<Fault> {
+    let waived = ready.waived.is_some();
+    let counts = |b: &&Blocker| !waived || blockers::stops_the_clone(b);
+    let blockers: Vec<&Blocker> = ready.blockers.iter().filter(counts).collect();
+    let (what, why) = match waived {
+        false => (NO_WAY_BACK, ready.missing.clone()),
+        true => (NO_CLONE, blockers.iter().map(|b| b.found.clone()).collect()),
+    };
+    if why.is_empty() {
+        return None;
+    }
+    let remedies: Vec<&str> = blockers.iter().map(|b| b.remedy.as_str()).collect();
+    let remedy = if remedies.is_empty() { "see readiness.json".to_string() } else { remedies.join("; ") };
+    let lane = if waived || ready.proof_equal { Lane::A } else { Lane::C };
+    Some(Fault::new(what).why(why.join("; ")).remedy(remedy).lane(lane))
 }
 
 /// The queues are set aside once the services are stopped: whether Redis lets that be is asked before.
@@ -92,16 +121,16 @@ fn keep_properties(ctx: &Ctx<'_>) -> Result<()> {
     fsx::write_json(&file, &properties::now(ctx, "ready")?)
 }
 
-/// Asked before the backup: may the database's user do what a backup, its proof and a swap need?
+/// Asked before the backup: may the database's user do what a backup, its proof, the clone and a swap need?
 ///
 /// # Errors
 /// When it may not, or cannot be asked.
-pub fn may(ctx: &Ctx<'_>) -> Result<()> {
+pub fn may(ctx: &Ctx<'_>, rollback_enabled: bool) -> Result<()> {
     let pg = ctx.pg("precheck")?;
     let mut admin = pg.session("postgres", &ctx.app("may"))?;
-    let Some(blocker) = blockers::for_a_backup(&mut admin, &pg.database)? else { return Ok(()) };
+    let Some(blocker) = blockers::for_a_release(&mut admin, &pg.database)? else { return Ok(()) };
     let missing = vec![blocker.found.clone()];
-    let fault = Fault::new(NO_WAY_BACK)
+    let fault = Fault::new(if rollback_enabled { NO_WAY_BACK } else { NO_CLONE })
         .why(format!("{} (user {})", blocker.found, pg.user))
         .remedy(blocker.remedy.clone())
         .lane(Lane::A);
@@ -133,4 +162,34 @@ fn missing(ready: &Readiness, target: &Target) -> Vec<String> {
     }
     missing.extend(ready.blockers.iter().map(|b| b.found.clone()));
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waiver_waives_the_way_back_and_not_what_stops_the_clone() {
+        let of = |waived: bool, ids: &[&str]| {
+            let blocker = |id: &&str| Blocker {
+                id: (*id).into(),
+                found: format!("found {id}"),
+                remedy: format!("mend {id}"),
+            };
+            let blockers: Vec<Blocker> = ids.iter().map(blocker).collect();
+            let mut missing: Vec<String> = blockers.iter().map(|b| b.found.clone()).collect();
+            missing.push("the backup was not proved equal to its source".into());
+            let waived = waived.then(|| "rollback is switched off".to_string());
+            refusal(&Readiness { waived, blockers, missing, ..Readiness::default() })
+        };
+        assert!(of(true, &[]).is_none());
+        assert!(of(true, &["slots", "subscriptions", "cron", "backup-disk", "remote", "queues"]).is_none());
+        for id in ["prepared", "superusers", "privileges", "version", "disk"] {
+            let fault = of(true, &["slots", id]).unwrap();
+            assert_eq!(fault.to_string(), format!("{NO_CLONE}: found {id}"));
+            assert_eq!(fault.remedy, Some(format!("mend {id}")));
+        }
+        let fault = of(false, &["slots"]).unwrap();
+        assert!(fault.to_string().starts_with(&format!("{NO_WAY_BACK}: found slots; the backup")), "{fault}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The end of a release: the last known good, the failure as it is recorded.
 
 use super::{Flow, ctx};
-use crate::acts::env;
+use crate::acts::{elsewhere, env};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Exit, Fault, Lane, Result, fault_of};
 use crate::evidence::records::*;
@@ -93,6 +93,15 @@ fn record_good(flow: &Flow<'_>, store: &Store, good: LastKnownGood) -> Result<()
         let events = flow.start.events;
         events
             .warn("evidence", format!("`rollback --to {}` will not find this release: {error:#}", good.rid));
+    }
+    // Not before: until then the run is open, and its clone the way back.
+    let stand = flow.start.stand.with(&flow.start.stand.exec.shielded());
+    let pg = flow.facts.pg(&stand, flow.start.config);
+    if let Some(fence) = &flow.fence
+        && let Err(error) = pg.and_then(|pg| elsewhere::ended(&pg, &good.rid, &fence.clone))
+    {
+        let what = "other checkouts wait for this release until the next release or rollback here";
+        flow.start.events.warn("evidence", format!("{what}: {error:#}"));
     }
     Ok(())
 }

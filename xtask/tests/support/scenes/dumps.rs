@@ -213,14 +213,14 @@ fn what_blocks_the_way_back_is_named_with_its_remedy() {
     let mut case = Case::new();
     let r0 = |words| Found { gates: PROOF, gate: "R0", lane: "A", words };
 
+    // Not enabled: it would stay with the failed database all the same.
     case.stand.psql(
         "CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 port=1 dbname=nowhere' PUBLICATION all_of_it \
-         WITH (connect = false); ALTER SUBSCRIPTION feed ENABLE",
+         WITH (connect = false)",
     );
-    case.fails("a subscription", &r0(&["1 enabled subscriptions", "ALTER SUBSCRIPTION"]), plain);
-    case.stand.psql(
-        "ALTER SUBSCRIPTION feed DISABLE; ALTER SUBSCRIPTION feed SET (slot_name = NONE); DROP SUBSCRIPTION feed",
-    );
+    let words: &[&str] = &["1 logical replication subscriptions", "DROP SUBSCRIPTION", "slot_name = NONE"];
+    case.fails("a subscription", &r0(words), plain);
+    case.stand.psql("ALTER SUBSCRIPTION feed SET (slot_name = NONE); DROP SUBSCRIPTION feed");
 
     // What pg_cron asks, where it is installed: which database its jobs are in.
     case.stand.psql("ALTER DATABASE postgres SET cron.database_name = 'foxproflow'");
@@ -249,7 +249,25 @@ fn what_blocks_the_way_back_is_named_with_its_remedy() {
     case.fails("a user that may not", &Found { gates: &early, gate: "R0", lane: "A", words }, |case, rid| {
         case.stand.run(&["release", "--yes", "--rid", rid, "--set", "database.user=ff_plain"])
     });
+    let backup = case.stand.run(&["backup", "--set", "database.user=ff_plain"]).expect(20);
+    case.checks.that("a user that may not: a backup alone", || {
+        backup.says("the database's user may not restore a copy beside it (user ff_plain)");
+        backup.says("the owner with CREATEDB");
+    });
     case.stand.psql("REVOKE ALL ON DATABASE foxproflow FROM ff_plain; DROP ROLE ff_plain");
+
+    // An owner as it should be, and sessions on the database that it may not end: those of the stand.
+    case.stand.psql("CREATE ROLE ff_owner LOGIN CREATEDB; GRANT foxproflow, pg_signal_backend TO ff_owner");
+    let words: &[&str] =
+        &["sessions of superusers, which the database's user may not end", "use a superuser (database.user)"];
+    let waived = ["B1", "R0", "M1", "D1", "S1"];
+    let found = Found { gates: &waived, gate: "R0", lane: "A", words };
+    case.fails("sessions that may not be ended", &found, |case, rid| {
+        let user =
+            ["--set", "database.user=ff_owner", "--skip-backup", "no time", "--no-rollback", "no time"];
+        case.stand.run(&[&["release", "--yes", "--rid", rid], &user as &[&str]].concat())
+    });
+    case.stand.psql("DROP ROLE ff_owner");
 
     let disk = Disk::mount(&case.stand.repo.join("ops/_backups"), "6m");
     let words: &[&str] = &["free for backups", "set backup.directory"];

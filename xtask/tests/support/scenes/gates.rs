@@ -141,6 +141,8 @@ impl Gates {
         self.stand.psql("SELECT pg_create_logical_replication_slot('consumer', 'test_decoding')");
         self.stand.psql("BEGIN; DELETE FROM app.points WHERE t = 'other'; PREPARE TRANSACTION 'left open'");
         let (outcome, evidence) = self.refused("blockers", 20, &[]);
+        let waived = ["--skip-backup", "no time", "--no-rollback", "no time"];
+        let (no_clone, waived) = self.refused("blockers of the clone", 20, &waived);
         self.stand.psql("ROLLBACK PREPARED 'left open'");
         self.stand.psql("SELECT pg_drop_replication_slot('consumer')");
         self.checks.that("R0 is false: blockers", || {
@@ -153,6 +155,13 @@ impl Gates {
                 outcome.says(word);
             }
             assert_eq!(evidence.requests().first().map(|r| r.0.as_str()), Some("A"), "the request{at}");
+        });
+        self.checks.that("what stops the clone is not waived", || {
+            assert_eq!(waived.verdict(), ("FAIL".into(), 20), "verdict{}", waived.at);
+            no_clone.says("the database could not be cloned after the stop");
+            no_clone.says("1 prepared transactions");
+            no_clone.says("ROLLBACK PREPARED");
+            no_clone.lacks("pg_drop_replication_slot");
         });
 
         let redis = self.stand.container("redis");
@@ -206,10 +215,27 @@ impl Gates {
         });
         // Said on purpose, it is released all the same, and never as a plain PASS.
         let Gates { stand, kept, checks } = self;
+        // The failed database cannot be dropped: that keeps nothing else from being tidied.
+        let failed = stand.value("SELECT datname FROM pg_database WHERE datname LIKE '%\\_\\_failed\\_%'");
+        stand.psql_closed(
+            &failed,
+            "CREATE SUBSCRIPTION stays CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false)",
+        );
         let outcome =
             stand.run(&["release", "--yes", "--no-rollback", "the image is gone for good"]).expect(0);
         let evidence = stand.evidence(&outcome);
         kept.passed(&evidence);
+        checks.that("a database that something holds is named, and the rest is tidied", || {
+            let at = &evidence.at;
+            outcome.says(&format!("not dropped: {failed}"));
+            outcome.says("DROP SUBSCRIPTION in it");
+            let clone = evidence.json("fence.json")["clone"].as_str().unwrap().to_string();
+            let clones = "SELECT datname FROM pg_database WHERE datname LIKE '%\\_\\_pre\\_%'";
+            assert_eq!(stand.psql(clones), std::slice::from_ref(&clone), "undo clones{at}");
+            assert_eq!(told_by(stand, &clone), format!("undo clone of {}", evidence.rid()), "{at}");
+        });
+        stand
+            .psql_closed(&failed, "ALTER SUBSCRIPTION stays SET (slot_name = NONE); DROP SUBSCRIPTION stays");
         checks.that("a rollback that is switched off is waived", || {
             assert_eq!(evidence.verdict(), ("PASS_WAIVED".into(), 0), "verdict{}", evidence.at);
             outcome.says("the image is gone for good");
@@ -266,6 +292,12 @@ impl Gates {
     }
 }
 
+/// What an undo clone says to other checkouts.
+fn told_by(stand: &Stand, clone: &str) -> String {
+    let sql = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname =";
+    stand.value(&format!("{sql} '{clone}'"))
+}
+
 #[test]
 fn nothing_is_changed_without_a_way_back_or_with_a_secret() {
     // What prepared transactions and logical slots need of a server.
@@ -277,8 +309,20 @@ fn nothing_is_changed_without_a_way_back_or_with_a_secret() {
     });
     let first = stand.run(&["release", "--yes"]).expect(0);
     let mut gates = Gates { stand, kept: Kept::default(), checks: Checks::default() };
-    gates.kept.passed(&gates.stand.evidence(&first));
+    let evidence = gates.stand.evidence(&first);
+    gates.kept.passed(&evidence);
+    // As if that one had been killed between its record and the mark of its clone.
+    let clone = gates.kept.clone.clone().unwrap();
+    let ended = told_by(&gates.stand, &clone);
+    let mark =
+        format!("COMMENT ON DATABASE \"{clone}\" IS '{ended}, which has not ended: anna@host, /srv/a'");
+    gates.stand.psql(&mark);
     gates.a_secret();
+    let Gates { stand, checks, .. } = &mut gates;
+    checks.that("no other checkout waits for a release that passed", || {
+        let rid = evidence.rid();
+        assert_eq!((ended.clone(), told_by(stand, &clone)), (format!("undo clone of {rid}"), ended));
+    });
     gates.a_dirty_checkout();
     // Back to version 1 as a release, for the way back to be it.
     let again = gates.stand.run(&["release", "--yes"]).expect(0);

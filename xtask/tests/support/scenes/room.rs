@@ -39,6 +39,15 @@ fn where_the_disk_is_short_older_clones_go_first_and_then_nothing_is_begun() {
         plan.says(&undo);
         plan.says("because the database's disk is short");
     });
+    let backup = stand.run(&["backup"]).expect(20);
+    checks.that("a backup drops nothing for its proof", || {
+        backup.says("free for the database");
+        backup.says("cargo xtask status");
+        let clones = stand.psql("SELECT datname FROM pg_database WHERE datname LIKE '%\\_\\_pre\\_%'");
+        assert_eq!(clones, std::slice::from_ref(&undo), "undo clones{}", backup.at());
+        let made = stand.evidence(&backup).json("backup.json")["dir"].as_str().unwrap().to_string();
+        assert!(stand.repo.join(&made).join("db.dump").exists(), "{made} is gone{}", backup.at());
+    });
     let short = stand.run(&["release", "--yes"]).expect(0);
     let evidence = stand.evidence(&short);
     kept.passed(&evidence);
@@ -69,6 +78,15 @@ fn where_the_disk_is_short_older_clones_go_first_and_then_nothing_is_begun() {
         before.checkout_untouched(&stand, at);
         stand.runs_version("1");
         stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
+    });
+    let waived = ["release", "--yes", "--skip-backup", "no time", "--no-rollback", "no time"];
+    let refused = stand.run(&waived).expect(20);
+    checks.that("too little for the clone, and no proof", || {
+        let evidence = stand.evidence(&refused);
+        assert_eq!(evidence.verdict(), ("FAIL".into(), 20), "verdict{}", evidence.at);
+        refused.says("free for the database");
+        before.containers_untouched(&stand, &evidence.at);
+        stand.runs_version("1");
     });
     checks.that("the release before is reached without its clone", || {
         let before = stand.evidence(&full).rid();
