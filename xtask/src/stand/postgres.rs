@@ -2,7 +2,7 @@
 
 use super::Stand;
 use super::psql::{Psql, QUESTION, ident, literal};
-use crate::error::{Fault, Lane, Result};
+use crate::error::{Context, Fault, Lane, Result};
 use crate::exec::Invocation;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -114,7 +114,9 @@ pub fn databases(admin: &mut Psql) -> Result<Vec<DatabaseRow>> {
 /// Bytes of a database; 0 where there is none of this name.
 pub fn size(admin: &mut Psql, name: &str) -> Result<u64> {
     let sql = format!("SELECT pg_database_size(oid) FROM pg_database WHERE datname = {}", literal(name));
-    Ok(admin.ask(&sql, SIZE)?.first().and_then(|n| n.parse().ok()).unwrap_or(0))
+    let rows = admin.ask(&sql, SIZE)?;
+    let Some(bytes) = rows.first() else { return Ok(0) };
+    bytes.parse::<u64>().with_context(|| format!("`{bytes}` is no size of database {name}"))
 }
 
 /// One database by name.
