@@ -204,3 +204,31 @@ fn dirt_is_what_was_done_and_the_recorded_tree_is_what_lies_there() {
         Ok(())
     });
 }
+
+/// Such a file differs from its blob from the moment it is checked out, as soon as git looks into it.
+#[test]
+fn a_tree_with_files_committed_with_cr_is_not_laid_out_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (repo, tree) = (dir.path().join("repo"), dir.path().join("tree"));
+    let stand = stand(&repo);
+    std::fs::create_dir(&repo).unwrap();
+    git(&stand, &["init", "-q", "-b", "main"]);
+    write(&repo, "run.ps1", "one\r\ntwo\r\n");
+    git(&stand, &["-c", "core.autocrlf=false", "add", "run.ps1"]);
+    git(&stand, &["commit", "-q", "-m", "with CR in the blob"]);
+    write(&repo, ".gitattributes", "*.ps1 text eol=crlf\n");
+    git(&stand, &["add", ".gitattributes"]);
+    git(&stand, &["commit", "-q", "-m", "attributes"]);
+    let commit = stand.head().unwrap();
+    stand.lay_out(&commit, &tree).unwrap();
+    let kept = |change: &dyn Fn()| {
+        std::fs::write(tree.join("mark"), "").unwrap();
+        change();
+        stand.lay_out(&commit, &tree).unwrap();
+        tree.join("mark").exists()
+    };
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    let touch = || std::fs::File::open(tree.join("run.ps1")).unwrap().set_modified(later).unwrap();
+    assert!(kept(&touch), "a tree that nobody changed was taken away");
+    assert!(!kept(&|| write(&tree, "run.ps1", "three\r\n")), "a tree that was changed was left");
+}
