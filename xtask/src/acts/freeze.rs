@@ -171,3 +171,19 @@ fn forget(ctx: &Ctx<'_>, step: &str, which: impl Fn(&str) -> bool, patterns: &[&
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_lost_where_its_copy_is_gone() {
+        let keys = |names: &[&str]| names.iter().map(|n| (*n).to_string()).collect::<Vec<_>>();
+        let copies = keys(&["ff:freeze:1:celery", "ff:freeze:1:a:b"]);
+        let copies: Vec<&String> = copies.iter().collect();
+        let prefix = frozen("1", "");
+        assert_eq!(lost(&keys(&["celery", "a:b"]), &copies, &prefix), keys(&[]));
+        assert_eq!(lost(&keys(&["celery", "b", "unacked"]), &copies, &prefix), keys(&["b", "unacked"]));
+        assert_eq!(lost(&keys(&["celery"]), &[], &prefix), keys(&["celery"]));
+    }
+}

@@ -107,7 +107,10 @@ pub fn after_failure(ctx: &Ctx<'_>, clone_stays: bool, alone: bool) -> Result<()
         // those of a run that is open. A clone that is being made is not there yet.
         let open = if alone { open_ids(ctx)? } else { Vec::new() };
         let needed = |id: &str| open.iter().any(|o| o == id) || clones.iter().any(|c| c.ends_with(id));
-        let lonely = |id: &str| id == ctx.id || alone && !needed(id);
+        // Whether a run of another checkout needs its own still, nobody knows here.
+        let known = ids_of_this_checkout(ctx);
+        let lonely =
+            |id: &str| id == ctx.id || alone && !needed(id) && known.iter().any(|of_ours| of_ours == id);
         drop_tags(ctx, lonely)?;
         freeze::forget_copies(ctx, "housekeeping", lonely)?;
     }
@@ -128,6 +131,12 @@ pub fn remove_files(ctx: &Ctx<'_>) -> Result<()> {
     let call = stand.inside(&container, &[], &["sh", "-c", script, "sh", ctx.id]);
     stand.exec.run(&call)?.success("remove this run's files from the database container", Lane::A)?;
     Ok(())
+}
+
+/// The ids of the releases that this checkout knows a way back of.
+fn ids_of_this_checkout(ctx: &Ctx<'_>) -> Vec<String> {
+    let store = Store::of(&ctx.config.repo);
+    store.releases().iter().filter_map(|rid| store.target(rid)).map(|target| target.id).collect()
 }
 
 /// The ids of runs that are not settled: where their clone is live already, queues and images may not be

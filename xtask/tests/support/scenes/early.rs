@@ -1,6 +1,8 @@
 //! An operator who says stop before a run has begun, while the engine lets a
-//! question hang; and a terminal that goes away.
+//! question hang, and while services are being stopped; and a terminal that
+//! goes away.
 
+use crate::support::process::tool;
 use crate::support::stand::EVIDENCE;
 use crate::support::{Checks, SOON, Stand, wait_for};
 use std::os::unix::fs::PermissionsExt;
@@ -60,4 +62,43 @@ pub fn hung_up(stand: &Stand) {
     let status = stand.run(&["status", "--json"]).expect(0).json();
     assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
     stand.run(&["evidence", "verify", rid]).expect(0);
+}
+
+fn docker(args: &[&str]) -> String {
+    tool("docker", args, Path::new("/"), None)
+}
+
+/// The engine goes on stopping a service after the client that asked for it was ended: a service that
+/// does not hear is killed when its grace is over, and must be started after that and not before.
+pub fn stop_that_goes_on(stand: &Stand) {
+    let beat = stand.container("beat");
+    let started = || docker(&["inspect", "--format", "{{.State.StartedAt}} {{.State.Running}}", &beat]);
+    let before = started();
+    // What is frozen hears no SIGTERM.
+    docker(&["kill", "--signal", "STOP", &beat]);
+    let rid = "rel_20991231-900003_deaf";
+    let args = ["release", "--yes", "--json", "--rid", rid, "--set", "stand.stop_grace_s=15"];
+    let running = stand.start(&args);
+    let asked = [
+        "events",
+        "--since",
+        "10m",
+        "--until",
+        "0s",
+        "--filter",
+        "event=kill",
+        "--filter",
+        &format!("container={beat}"),
+        "--format",
+        "{{index .Actor.Attributes \"signal\"}}",
+    ];
+    wait_for("the engine to be told to stop beat", SOON * 7, || {
+        docker(&asked).lines().any(|signal| signal == "15").then_some(())
+    });
+    running.signal("INT");
+    let outcome = stand.heard(running.wait(), &[]).expect(130);
+    let (at, after) = (outcome.at(), started());
+    assert_ne!(after, before, "beat was not started anew, and will be killed yet{at}");
+    assert!(after.trim_end().ends_with("true"), "beat does not run: {after}{at}");
+    stand.run(&["smoke"]).expect(0);
 }

@@ -183,6 +183,7 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
     checks.that("a terminal that goes away", || early::hung_up(&stand));
     early::before_a_run(&stand, &mut checks);
     after_all_is_good(&stand, &mut checks);
+    checks.that("a stop that goes on", || early::stop_that_goes_on(&stand));
     checks.that("a rollback is finished", || finished_nevertheless(&stand, &first.rid()));
     checks.that("a rollback that is told twice", || told_twice(&stand, &first.rid()));
     checks.that("no secret", || stand.no_secret_anywhere());

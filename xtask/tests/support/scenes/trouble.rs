@@ -74,6 +74,33 @@ fn stop_services(stand: &Stand) {
     tool("docker", &stop, Path::new("/"), None);
 }
 
+/// A queue that is lost is told once; nothing brings it back, so who goes back again has heard of it.
+fn lost_in_redis(case: &mut Case) {
+    let release = case.queues_refused();
+    let Case { stand, checks, .. } = case;
+    stand.redis(&["CONFIG", "SET", "maxmemory", "0"]);
+    stand.redis(&["DEL", &format!("ff:freeze:{}:{QUEUE}", id_of(&release))]);
+    let told = stand.run(&["rollback", "--yes", "--json"]);
+    let settled = stand.run(&["rollback", "--yes", "--json"]);
+    checks.that("queues that Redis has lost are not said to be back", || {
+        let back = stand.evidence(&told);
+        let at = &back.at;
+        assert_eq!((told.code, back.verdict()), (40, ("FAIL".into(), 40)), "verdict{at}");
+        told.says(&format!("not in Redis any more, with the tasks that waited in them: {QUEUE}"));
+        let record = back.json("rollback.json");
+        assert_eq!(record["database"]["open"], true, "the database{at}");
+        let state = back.json("summary.json")["state_left"].as_str().unwrap().to_string();
+        assert!(!state.contains("stopped"), "state_left: {state}{at}");
+    });
+    checks.that("once that was told the rest is settled", || {
+        let back = stand.evidence(&settled);
+        assert_eq!((settled.code, back.verdict()), (0, ("PASS".into(), 0)), "verdict{}", back.at);
+        stand.runs_version("1");
+        stand.run(&["smoke"]).expect(0);
+    });
+    stand.redis(&["RPUSH", QUEUE, "a task"]);
+}
+
 #[test]
 fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
     let mut case = Case::new();
@@ -105,6 +132,9 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
         kept.rolled_back(back.json("rollback.json")["failed_database"].as_str().unwrap());
         stand.nothing_left_over(kept, &outcome);
     });
+
+    // The same again, and Redis has lost what was set aside.
+    lost_in_redis(&mut case);
 
     // The same again, and a better version over it.
     let first = case.queues_refused();
