@@ -5,8 +5,6 @@ use super::{json, rows_text as text};
 
 /// Stands for the cut; a cut line keeps its label, a cut value its quotes.
 pub(super) const CUT: &str = "[row values cut]";
-/// A continuation without an end does not take the rest of the log with it.
-const LONGEST: u32 = 500;
 
 /// What the row cutter makes of a line.
 #[derive(Debug, PartialEq)]
@@ -43,7 +41,6 @@ enum Next {
 struct Open {
     source: Vec<u8>,
     next: Next,
-    lines: u32,
 }
 
 /// The cutter of one stream of lines.
@@ -68,11 +65,9 @@ impl Rows {
         self.pending = None;
         let open = self.open.iter().position(|o| o.source == source).filter(|_| whole);
         if let Some(at) = open {
-            let open = &mut self.open[at];
-            open.lines += 1;
-            match if open.lines > LONGEST { After::Over } else { follow(open.next, body) } {
+            match follow(self.open[at].next, body) {
                 After::Cut(next) => {
-                    open.next = next;
+                    self.open[at].next = next;
                     return Cut::Vanish;
                 }
                 After::CutLast => {
@@ -105,7 +100,7 @@ impl Rows {
         if self.open.len() >= 64 {
             self.open.remove(0);
         }
-        self.open.push(Open { source: source.to_vec(), next, lines: 0 });
+        self.open.push(Open { source: source.to_vec(), next });
     }
 }
 
