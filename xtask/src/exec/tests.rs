@@ -78,6 +78,20 @@ fn the_log_has_argv_output_and_end_with_secrets_masked() {
 }
 
 #[test]
+fn the_end_of_a_log_hides_what_continues_a_line_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("step_x.log");
+    let log = Arc::new(RawLog::create(&path, &Redactor::new()).unwrap());
+    let logs =
+        sh("for to in 1 2; do printf '2026-11-23T06:55:19.9Z \\t(Ivan),\\nready %s\\n' $to >&$to; done");
+    let finished = exec().logging(log).run(&logs.tail()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let printed = text.lines().filter(|l| !l.contains(" $ ")).collect::<Vec<_>>().join("\n");
+    assert!(!printed.contains("Ivan") && !finished.stderr.contains("Ivan"), "{printed}");
+    assert!(printed.contains("out ready 1") && printed.contains("err ready 2"), "{printed}");
+}
+
+#[test]
 fn an_error_of_the_sink_is_the_result() {
     let mut sink = |_: &[u8]| Err(std::io::Error::other("disk full"));
     let error = exec().run_with(&sh("yes"), None, &mut sink).unwrap_err();

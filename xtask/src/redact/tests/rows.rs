@@ -272,3 +272,23 @@ fn a_cut_ends_where_it_ends_however_many_lines_that_are() {
         "DETAIL:  [row values cut]\nCOPY u (a, b) FROM stdin;[row values cut]\nDONE\n"
     );
 }
+
+#[test]
+fn the_end_of_a_log_may_begin_inside_a_statement() {
+    let redactor = Redactor::new();
+    let at = "2026-11-23T22:20:46.322123456Z ";
+    let log = format!(
+        "{at}\t('Ivan Petrov', 1),\n{at}\t\n{at}\t('Anna Orlova', 2);\n{at}2026-11-23 22:20:46 UTC [7] LOG:  ready\n\
+         {at}\tindented\n"
+    );
+    let cut = format!("{at}[row values cut]\n{at}2026-11-23 22:20:46 UTC [7] LOG:  ready\n{at}\tindented\n");
+    assert_eq!(redactor.tail(&log), cut);
+    assert_eq!(redactor.tail(&cut), cut, "cutting twice");
+    assert_eq!(redactor.output(&log), log, "a whole output begins with a label");
+    assert_eq!(redactor.tail("\tIvan\n"), "[row values cut]\n");
+    assert_eq!(redactor.tail("plain\n\tindented"), "plain\n\tindented");
+    let mut stream = redactor.tail_stream();
+    let mut bytes: Vec<u8> = log.as_bytes().chunks(7).flat_map(|c| stream.push(c)).collect();
+    bytes.extend(stream.finish());
+    assert_eq!(String::from_utf8_lossy(&bytes), cut);
+}
