@@ -109,6 +109,38 @@ fn a_session_answers_up_to_its_mark_and_tells_when_it_died() {
     assert!(format!("{error}").contains("broken"), "{error}");
 }
 
+/// A session that says `script` on its standard error, and is asked with marks on both streams.
+fn said(redactor: &Redactor, script: &str) -> String {
+    let exec = Exec::new(redactor.clone(), Interrupt::default());
+    let mut session = exec.session(&Invocation::new("sh")).unwrap();
+    session.send(&format!("{{ {script}; }} >&2\necho mark-1\nprintf '\\nmark-1\\n' >&2\n")).unwrap();
+    session.until("mark-1", SHORT).unwrap();
+    session.stderr_until_mark(SHORT).unwrap();
+    session.held_stderr()
+}
+
+#[test]
+fn what_a_session_says_is_masked_before_its_end_is_kept() {
+    let redactor = Redactor::new();
+    redactor.learn("REDIS_PASSWORD", "tr0ub4dor-and-3");
+    assert_eq!(said(&redactor, "echo tr0ub4dor-and-3"), "***REDIS_PASSWORD***");
+    assert_eq!(said(&redactor, "printf half"), "half");
+    // Lines of a row whose label is far above, then what comes after them.
+    let rows = "echo 'DETAIL:  Key (a)=(Ivan'; i=0; while [ $i -lt 4000 ]; do echo 'Ivan Petrov, +7 900 000 00 00'; \
+                i=$((i+1)); done";
+    assert_eq!(said(&redactor, rows), "DETAIL:  [row values cut]");
+    let more = format!("{rows}; echo 'x) already exists.'; echo 'HINT:  end'");
+    assert_eq!(said(&redactor, &more), "DETAIL:  [row values cut]\nHINT:  end");
+    let long =
+        said(&redactor, "i=0; while [ $i -lt 4000 ]; do echo \"notice $i of many, many\"; i=$((i+1)); done");
+    assert!(
+        long.starts_with('(') && long.contains(" bytes before this are left out)\nnotice "),
+        "{:.80}",
+        long
+    );
+    assert!(long.ends_with("notice 3999 of many, many"), "{long}");
+}
+
 #[test]
 fn hidden_variables_do_not_reach_children() {
     let exec = exec().hiding(&["PATH_FF_HIDDEN", "HOME"]);
