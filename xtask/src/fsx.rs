@@ -146,16 +146,22 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The last `count` lines of a text file; reads at most its last 64 KiB.
+/// The last `count` lines of a text file, whole ones; reads at most its last 64 KiB.
 pub fn tail(path: &Path, count: usize) -> Vec<String> {
     use std::io::{Seek, SeekFrom};
+    const TAIL: u64 = 64 << 10;
     let Ok(mut file) = File::open(path) else { return Vec::new() };
     let length = file.metadata().map(|m| m.len()).unwrap_or(0);
     let mut bytes = Vec::new();
-    if file.seek(SeekFrom::Start(length.saturating_sub(64 << 10))).is_err()
+    if file.seek(SeekFrom::Start(length.saturating_sub(TAIL + 1))).is_err()
         || file.read_to_end(&mut bytes).is_err()
     {
         return Vec::new();
+    }
+    // The byte before them says whether they begin with a line.
+    if length > TAIL {
+        let line = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |end| end + 1);
+        bytes.drain(..line);
     }
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
@@ -263,5 +269,12 @@ mod tests {
         fs::write(&path, "1\n2\n3\n").unwrap();
         assert_eq!(tail(&path, 2), ["2", "3"]);
         assert!(tail(&dir.path().join("none"), 2).is_empty());
+        let long = format!("{}\nend\n", "x".repeat(70_000));
+        fs::write(&path, &long).unwrap();
+        assert_eq!(tail(&path, 2), ["end"], "half a line is none");
+        fs::write(&path, "y".repeat(65_535) + "\n").unwrap();
+        assert_eq!(tail(&path, 2)[0].len(), 65_535, "as much as is read");
+        fs::write(&path, "\n".to_string() + &"y".repeat(65_535) + "\n").unwrap();
+        assert_eq!(tail(&path, 2)[0].len(), 65_535, "a line behind a break is whole");
     }
 }

@@ -256,3 +256,15 @@ fn secrets_in_the_logs_are_masked() {
         scene.told()
     );
 }
+
+#[test]
+fn rows_in_the_logs_are_cut_over_all_their_lines() {
+    let Some(scene) = played("no-database") else { return };
+    let pg_dump = "printf 'pg_dump: error: refused\\nDETAIL:  Key (name)=(Ivan\\nan error of Petrov) already exists.\\n' >&2; \
+                   exit 1\n";
+    standin::program(&scene.bin.join("inside/pg_dump"), pg_dump);
+    let told = scene.fails(LONG);
+    assert!(told.ends_with("pg_dump: error: refused (pg_dump_exec.log)"), "{told}");
+    let kept = scene.told();
+    assert!(kept.contains("DETAIL:  [row values cut]") && !kept.contains("Petrov"), "{kept}");
+}

@@ -178,7 +178,7 @@ fn of_this_stand(pg: &Pg, stored: &Stored) -> std::result::Result<(), String> {
 /// The failure that an end without a result is.
 fn failure(pg: &Pg, given: &Given<'_>, before: &[String], finished: &Finished) -> Fault {
     let left = ffbackup::half_filled(&given.call.directory, before);
-    let told = left.iter().find_map(|dir| ffbackup::reason(dir));
+    let told = left.iter().find_map(|dir| ffbackup::reason(dir, pg.stand.exec.redactor()));
     let why = match (finished.ended, told) {
         (Ended::Exit(code), None) => format!("exit {code}: {}", guess(code, &left, &finished.text())),
         (Ended::TimedOut(_), told) => {
@@ -216,8 +216,11 @@ fn keep_logs(pg: &Pg, given: &Given<'_>, dir: &Path) {
         if name.ends_with(".dump") {
             let _ = std::fs::remove_file(&path);
         } else if name.ends_with(".log") {
-            for line in fsx::tail(&path, 40) {
-                (given.say)(&format!("{name}: {}", redactor.output(&line).trim_end()));
+            // As one text: what a line belongs to stands in those above it.
+            let masked = redactor.tail(&fsx::tail(&path, usize::MAX).join("\n"));
+            let lines: Vec<&str> = masked.lines().collect();
+            for line in &lines[lines.len().saturating_sub(40)..] {
+                (given.say)(&format!("{name}: {}", line.trim_end()));
             }
         }
     }

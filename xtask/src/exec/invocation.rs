@@ -22,6 +22,8 @@ pub struct Invocation {
     pub stdout: Option<Arc<File>>,
     /// What is left of its process group when it has ended is ended, too.
     pub whole_group: bool,
+    /// What it prints is the end of something: it may begin inside a statement with row values.
+    pub tail: bool,
 }
 
 /// Enough for a call that answers from local state.
@@ -39,6 +41,7 @@ impl Invocation {
             quiet: false,
             stdout: None,
             whole_group: false,
+            tail: false,
         }
     }
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -75,6 +78,10 @@ impl Invocation {
     }
     pub fn whole_group(mut self) -> Self {
         self.whole_group = true;
+        self
+    }
+    pub fn tail(mut self) -> Self {
+        self.tail = true;
         self
     }
     /// Program and arguments, as they are journaled.

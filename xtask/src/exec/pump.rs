@@ -121,8 +121,10 @@ struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     fn new(exec: &'a Exec, number: Option<u32>, invocation: &Invocation) -> Self {
-        let Invocation { quiet, whole_group, .. } = *invocation;
-        let (out, err) = (exec.redactor().stream(), exec.redactor().stream());
+        let Invocation { quiet, whole_group, tail, .. } = *invocation;
+        let redactor = exec.redactor();
+        let stream = || if tail { redactor.tail_stream() } else { redactor.stream() };
+        let (out, err) = (stream(), stream());
         Talk { exec, number, quiet, whole_group, out, err, unlogged: 0, stderr: Vec::new() }
     }
 

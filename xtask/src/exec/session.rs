@@ -4,6 +4,7 @@
 use super::pump::{self, Piece};
 use super::{Child, Exec, end_group};
 use crate::error::{Context, Result, bail};
+use crate::redact::Stream;
 use std::io::Write;
 use std::process::ChildStdin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -15,7 +16,12 @@ pub struct Session {
     from: Receiver<Piece>,
     /// What came and is not yet a whole line.
     rest: Vec<u8>,
-    stderr: String,
+    rest_of_stderr: Vec<u8>,
+    /// What ends the answer on stderr; None when it has come, or nothing was asked.
+    mark: Option<String>,
+    /// Standard error is masked as it comes: a part of it no longer shows what it is a part of.
+    mask: Stream,
+    stderr: Kept,
     exec: Exec,
 }
 
@@ -29,7 +35,17 @@ impl Session {
             pump::read_into(err, to, Piece::Err);
         }
         let stdin = child.stdin().take();
-        Ok(Session { child, stdin, from, rest: Vec::new(), stderr: String::new(), exec: exec.clone() })
+        Ok(Session {
+            child,
+            stdin,
+            from,
+            rest: Vec::new(),
+            rest_of_stderr: Vec::new(),
+            mark: None,
+            mask: exec.redactor().stream(),
+            stderr: Kept::default(),
+            exec: exec.clone(),
+        })
     }
 
     /// Sends text as it is.
@@ -40,6 +56,7 @@ impl Session {
 
     /// The lines up to, without, the line that equals `mark`.
     pub fn until(&mut self, mark: &str, limit: Duration) -> Result<Vec<String>> {
+        self.mark = Some(mark.into());
         let deadline = Instant::now() + super::capped(limit);
         let mut lines = Vec::new();
         loop {
@@ -70,14 +87,11 @@ impl Session {
         }
     }
 
-    /// Waits until a line of stderr equals `mark`; what came before it is kept for [`Session::take_stderr`].
-    pub fn stderr_until(&mut self, mark: &str, limit: Duration) -> Result<()> {
+    /// Waits until the mark of [`Session::until`] has come on stderr as well; what came before it is kept
+    /// for [`Session::take_stderr`].
+    pub fn stderr_until_mark(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + super::capped(limit);
-        loop {
-            if let Some((before, after)) = self.stderr.split_once(&format!("{mark}\n")) {
-                self.stderr = format!("{before}{after}");
-                return Ok(());
-            }
+        while self.mark.is_some() {
             match self.from.recv_timeout(Duration::from_millis(25)) {
                 Ok(Piece::Out(bytes)) => self.rest.extend_from_slice(&bytes),
                 Ok(Piece::Err(bytes)) => self.keep_stderr(&bytes),
@@ -89,6 +103,7 @@ impl Session {
                 bail!("no end of stderr within {} s", limit.as_secs());
             }
         }
+        Ok(())
     }
 
     /// How the client of the session ended, and what it said.
@@ -104,7 +119,10 @@ impl Session {
 
     /// What is held of stderr, masked, without waiting for more.
     pub fn held_stderr(&mut self) -> String {
-        self.exec.redactor().output(std::mem::take(&mut self.stderr).trim_end())
+        let rest = std::mem::take(&mut self.rest_of_stderr);
+        self.stderr.push(&self.mask.push(&rest));
+        self.stderr.push(&self.mask.finish());
+        std::mem::take(&mut self.stderr).text()
     }
 
     /// What came on stderr since the last call, masked.
@@ -117,15 +135,26 @@ impl Session {
                 Piece::Closed => {}
             }
         }
-        let text = self.exec.redactor().output(self.stderr.trim());
-        self.stderr.clear();
-        text
+        self.held_stderr().trim_start().to_string()
     }
 
     fn keep_stderr(&mut self, bytes: &[u8]) {
-        self.stderr.push_str(&String::from_utf8_lossy(bytes));
-        if self.stderr.len() > 64 << 10 {
-            keep_end(&mut self.stderr, 16 << 10);
+        self.rest_of_stderr.extend_from_slice(bytes);
+        let whole = match self.rest_of_stderr.iter().rposition(|b| *b == b'\n') {
+            Some(end) => end + 1,
+            // No mark is that long.
+            None if self.rest_of_stderr.len() > MOST => self.rest_of_stderr.len(),
+            None => 0,
+        };
+        let rest = self.rest_of_stderr.split_off(whole);
+        for line in std::mem::replace(&mut self.rest_of_stderr, rest).split_inclusive(|b| *b == b'\n') {
+            let masked = if self.mark.as_ref().is_some_and(|m| line.trim_ascii_end() == m.as_bytes()) {
+                self.mark = None;
+                self.mask.finish()
+            } else {
+                self.mask.push(line)
+            };
+            self.stderr.push(&masked);
         }
     }
 
@@ -155,7 +184,41 @@ impl Drop for Session {
     }
 }
 
-/// Keeps at most the last `most` bytes, in whole lines: half a secret is no longer seen to be one.
+/// More of standard error than this is not held,
+const MOST: usize = 64 << 10;
+/// but so much of its end.
+const END: usize = 16 << 10;
+
+/// What is held of masked standard error.
+#[derive(Default)]
+struct Kept {
+    text: String,
+    /// Bytes before it.
+    left_out: usize,
+}
+
+impl Kept {
+    fn push(&mut self, masked: &[u8]) {
+        self.text.push_str(&String::from_utf8_lossy(masked));
+        if self.text.len() > MOST {
+            let before = self.text.len();
+            keep_end(&mut self.text, END);
+            self.left_out += before - self.text.len();
+        }
+    }
+
+    /// All of it, and how much there was more.
+    fn text(self) -> String {
+        let text = self.text.trim_end();
+        if self.left_out == 0 {
+            text.into()
+        } else {
+            format!("({} bytes before this are left out)\n{text}", self.left_out)
+        }
+    }
+}
+
+/// Keeps at most the last `most` bytes, in whole lines.
 fn keep_end(text: &mut String, most: usize) {
     let from = text.len().saturating_sub(most);
     if from > 0 {

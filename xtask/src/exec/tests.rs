@@ -78,6 +78,20 @@ fn the_log_has_argv_output_and_end_with_secrets_masked() {
 }
 
 #[test]
+fn the_end_of_a_log_hides_what_continues_a_line_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("step_x.log");
+    let log = Arc::new(RawLog::create(&path, &Redactor::new()).unwrap());
+    let logs =
+        sh("for to in 1 2; do printf '2026-11-23T06:55:19.9Z \\t(Ivan),\\nready %s\\n' $to >&$to; done");
+    let finished = exec().logging(log).run(&logs.tail()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let printed = text.lines().filter(|l| !l.contains(" $ ")).collect::<Vec<_>>().join("\n");
+    assert!(!printed.contains("Ivan") && !finished.stderr.contains("Ivan"), "{printed}");
+    assert!(printed.contains("out ready 1") && printed.contains("err ready 2"), "{printed}");
+}
+
+#[test]
 fn an_error_of_the_sink_is_the_result() {
     let mut sink = |_: &[u8]| Err(std::io::Error::other("disk full"));
     let error = exec().run_with(&sh("yes"), None, &mut sink).unwrap_err();
@@ -93,6 +107,38 @@ fn a_session_answers_up_to_its_mark_and_tells_when_it_died() {
     let mut dead = exec().session(&sh("echo broken >&2; exit 1")).unwrap();
     let error = dead.until("mark", SHORT).unwrap_err();
     assert!(format!("{error}").contains("broken"), "{error}");
+}
+
+/// A session that says `script` on its standard error, and is asked with marks on both streams.
+fn said(redactor: &Redactor, script: &str) -> String {
+    let exec = Exec::new(redactor.clone(), Interrupt::default());
+    let mut session = exec.session(&Invocation::new("sh")).unwrap();
+    session.send(&format!("{{ {script}; }} >&2\necho mark-1\nprintf '\\nmark-1\\n' >&2\n")).unwrap();
+    session.until("mark-1", SHORT).unwrap();
+    session.stderr_until_mark(SHORT).unwrap();
+    session.held_stderr()
+}
+
+#[test]
+fn what_a_session_says_is_masked_before_its_end_is_kept() {
+    let redactor = Redactor::new();
+    redactor.learn("REDIS_PASSWORD", "tr0ub4dor-and-3");
+    assert_eq!(said(&redactor, "echo tr0ub4dor-and-3"), "***REDIS_PASSWORD***");
+    assert_eq!(said(&redactor, "printf half"), "half");
+    // Lines of a row whose label is far above, then what comes after them.
+    let rows = "echo 'DETAIL:  Key (a)=(Ivan'; i=0; while [ $i -lt 4000 ]; do echo 'Ivan Petrov, +7 900 000 00 00'; \
+                i=$((i+1)); done";
+    assert_eq!(said(&redactor, rows), "DETAIL:  [row values cut]");
+    let more = format!("{rows}; echo 'x) already exists.'; echo 'HINT:  end'");
+    assert_eq!(said(&redactor, &more), "DETAIL:  [row values cut]\nHINT:  end");
+    let long =
+        said(&redactor, "i=0; while [ $i -lt 4000 ]; do echo \"notice $i of many, many\"; i=$((i+1)); done");
+    assert!(
+        long.starts_with('(') && long.contains(" bytes before this are left out)\nnotice "),
+        "{:.80}",
+        long
+    );
+    assert!(long.ends_with("notice 3999 of many, many"), "{long}");
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub use scanner::Scanner;
 pub use source::{SecretFinding, finding_kinds, scan_text};
 pub use stream::Stream;
 
+use rows::Rows;
 use rules::Rules;
 use std::sync::{Arc, Mutex, PoisonError};
 use values::{Matcher, Values};
@@ -108,30 +109,33 @@ impl Redactor {
 
     /// Masks the secrets of a complete text.
     pub fn text(&self, s: &str) -> String {
-        self.complete(s, false)
+        complete(Stream::new(self, None), s)
     }
 
     /// Masks the secrets of a complete output of a tool and cuts its row values:
     /// what [`Redactor::stream`] does to the same bytes.
     pub fn output(&self, s: &str) -> String {
-        self.complete(s, true)
+        complete(self.stream(), s)
+    }
+
+    /// The same of the end of an output, which may begin inside a value.
+    pub fn tail(&self, s: &str) -> String {
+        complete(self.tail_stream(), s)
     }
 
     /// For RAW logs: masks secrets and cuts row values as bytes come.
     pub fn stream(&self) -> Stream {
-        Stream::new(self, true)
+        Stream::new(self, Some(Rows::default()))
+    }
+
+    /// The same for the end of a log, as in [`Redactor::tail`].
+    pub fn tail_stream(&self) -> Stream {
+        Stream::new(self, Some(Rows::of_tail()))
     }
 
     /// Looks for known values, and what the configured expressions match, in the bytes of a file.
     pub fn scanner(&self) -> Scanner {
         Scanner::new(self.matcher(), self.rules.clone())
-    }
-
-    fn complete(&self, s: &str, rows: bool) -> String {
-        let mut stream = Stream::new(self, rows);
-        let mut bytes = stream.push(s.as_bytes());
-        bytes.extend(stream.finish());
-        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     fn matcher(&self) -> Arc<Matcher> {
@@ -141,6 +145,12 @@ impl Redactor {
     fn lock(&self) -> std::sync::MutexGuard<'_, Values> {
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn complete(mut stream: Stream, s: &str) -> String {
+    let mut bytes = stream.push(s.as_bytes());
+    bytes.extend(stream.finish());
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Compiles an expression of ours: on bytes, so classes are ASCII. A broken one

@@ -5,8 +5,6 @@ use super::{json, rows_text as text};
 
 /// Stands for the cut; a cut line keeps its label, a cut value its quotes.
 pub(super) const CUT: &str = "[row values cut]";
-/// A continuation without an end does not take the rest of the log with it.
-const LONGEST: u32 = 500;
 
 /// What the row cutter makes of a line.
 #[derive(Debug, PartialEq)]
@@ -22,6 +20,8 @@ pub(super) enum Cut {
 enum Next {
     /// The server's log: continuation lines begin with a tab.
     Tabs,
+    /// The same before the first line of a tail: what they continue stands before it.
+    Before,
     /// `Key (..)=(..) already exists.`, whose value can hold line breaks.
     Row,
     /// Other details: sentences.
@@ -43,7 +43,6 @@ enum Next {
 struct Open {
     source: Vec<u8>,
     next: Next,
-    lines: u32,
 }
 
 /// The cutter of one stream of lines.
@@ -57,6 +56,11 @@ pub(super) struct Rows {
 pub(super) use text::signs;
 
 impl Rows {
+    /// For the end of a log: it may begin inside a statement whose label is not in it.
+    pub(super) fn of_tail() -> Rows {
+        Rows { open: vec![Open { source: Vec::new(), next: Next::Before }], pending: None }
+    }
+
     /// No cut is open: lines of no interest need not be shown to the cutter.
     pub(super) fn calm(&self) -> bool {
         self.open.is_empty()
@@ -68,12 +72,15 @@ impl Rows {
         self.pending = None;
         let open = self.open.iter().position(|o| o.source == source).filter(|_| whole);
         if let Some(at) = open {
-            let open = &mut self.open[at];
-            open.lines += 1;
-            match if open.lines > LONGEST { After::Over } else { follow(open.next, body) } {
+            match follow(self.open[at].next, body) {
                 After::Cut(next) => {
-                    open.next = next;
+                    self.open[at].next = next;
                     return Cut::Vanish;
+                }
+                After::CutFirst => {
+                    self.open.remove(at);
+                    self.pending = Some(Next::Tabs);
+                    return Cut::Ranges(vec![(0, body.len())]);
                 }
                 After::CutLast => {
                     self.open.remove(at);
@@ -105,7 +112,7 @@ impl Rows {
         if self.open.len() >= 64 {
             self.open.remove(0);
         }
-        self.open.push(Open { source: source.to_vec(), next, lines: 0 });
+        self.open.push(Open { source: source.to_vec(), next });
     }
 }
 
@@ -162,11 +169,16 @@ fn goes_on(label: &[u8], rest: &[u8], first: bool) -> Option<Next> {
 /// What a line is to the cut above it.
 enum After {
     Cut(Next),
+    /// Its mark stands for the cut: none stands above.
+    CutFirst,
     CutLast,
     Over,
 }
 
 fn follow(next: Next, body: &[u8]) -> After {
+    if next == Next::Before {
+        return if body.starts_with(b"\t") { After::CutFirst } else { After::Over };
+    }
     if body.starts_with(b"\t") && next != Next::Data {
         // Inside the server's log; it closes nothing that psql would have opened.
         return match next {

@@ -35,11 +35,11 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(redactor: &Redactor, rows: bool) -> Stream {
+    pub(super) fn new(redactor: &Redactor, rows: Option<Rows>) -> Stream {
         Stream {
             redactor: redactor.clone(),
             matcher: redactor.matcher(),
-            rows: rows.then(Rows::default),
+            rows,
             key: None,
             source: Vec::new(),
             buffer: Vec::new(),

@@ -130,7 +130,7 @@ impl Stand {
 
     /// The last lines of a service's log, as docker keeps it: both streams.
     pub fn logs(&self, container: &str, lines: u32) -> crate::exec::Invocation {
-        self.docker(["logs", "--timestamps", "--tail", &lines.to_string(), container])
+        self.docker(["logs", "--timestamps", "--tail", &lines.to_string(), container]).tail()
     }
 }
 

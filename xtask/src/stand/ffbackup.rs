@@ -5,6 +5,7 @@
 use super::Stand;
 use crate::exec::Invocation;
 use crate::fsx;
+use crate::redact::Redactor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,11 +109,13 @@ const LOGS: [&str; 5] = [
 ];
 
 /// Why the script failed, as the logs in its directory say; None where they say nothing. Its
-/// standard error is wrapped at 80 columns and no source.
-pub fn reason(dir: &Path) -> Option<String> {
+/// standard error is wrapped at 80 columns and no source. Masked.
+pub fn reason(dir: &Path, redactor: &Redactor) -> Option<String> {
     LOGS.iter().find_map(|name| {
         let bytes = std::fs::read(dir.join(name)).ok()?;
-        Some(format!("{} ({name})", cause(name, &String::from_utf8_lossy(&bytes))?))
+        // As a whole: a line alone no longer shows that it belongs to a row.
+        let text = redactor.output(&String::from_utf8_lossy(&bytes));
+        Some(format!("{} ({name})", cause(name, &text)?))
     })
 }
 

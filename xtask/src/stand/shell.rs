@@ -66,7 +66,7 @@ impl Shell {
     fn ask(&mut self, line: &str, mark: &str, limit: Duration) -> Result<(Ended, String, String)> {
         self.session.send(line)?;
         let mut lines = self.session.until(mark, limit)?;
-        self.session.stderr_until(mark, Duration::from_secs(5))?;
+        self.session.stderr_until_mark(Duration::from_secs(5))?;
         let last = lines.pop().context("the shell said nothing")?;
         let code = last
             .strip_prefix(mark)

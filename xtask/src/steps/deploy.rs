@@ -63,7 +63,7 @@ fn logs_of(ctx: &Ctx<'_>, stand: &Stand, container: &Container) -> Result<String
     let finished = exec.run(&stand.logs(&container.id, 300))?;
     // docker logs keeps the two streams apart; the file has both, by their time stamps.
     // Each is masked before: what goes over several lines must not be torn apart.
-    let out = exec.redactor().output(&finished.text());
+    let out = exec.redactor().tail(&finished.text());
     let mut lines: Vec<&str> = out.lines().chain(finished.stderr.lines()).collect();
     lines.sort_by_key(|l| l.get(..30).unwrap_or_default().to_string());
     Ok(lines.join("\n") + "\n")

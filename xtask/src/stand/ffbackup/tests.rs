@@ -48,7 +48,7 @@ fn log(files: &[(&str, &str)]) -> Option<String> {
     for (name, text) in files {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
-    reason(dir.path())
+    reason(dir.path(), &Redactor::new())
 }
 
 const PS: &str = include_str!("../../../tests/data/ff-backup/compose_ps_q.log");
@@ -62,6 +62,18 @@ fn the_reason_is_read_from_the_log_of_the_call_that_failed() {
     assert!(found.ends_with("database \"nosuchdb\" does not exist (pg_dump_exec.log)"), "{found}");
     let crlf = FAILED.replace('\n', "\r\n");
     assert_eq!(log(&[("compose_ps_q.log", PS), ("pg_dump_exec.log", &crlf)]).unwrap(), found);
+}
+
+#[test]
+fn the_reason_is_no_line_of_a_row() {
+    let failed = "ts=x\nexit_code=1\n\npg_dump: error: query failed: ERROR:  duplicate key value violates unique constraint \"u\"\n\
+                  DETAIL:  Key (name)=(Ivan\nan error of Petrov) already exists.\n";
+    let found = log(&[("pg_dump_exec.log", failed)]).unwrap();
+    assert_eq!(
+        found,
+        "pg_dump: error: query failed: ERROR:  duplicate key value violates unique constraint \"[row values cut]\" \
+         (pg_dump_exec.log)"
+    );
 }
 
 #[test]
