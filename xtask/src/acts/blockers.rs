@@ -11,7 +11,6 @@ use crate::stand::psql::{Psql, literal};
 use serde::Deserialize;
 
 const PREPARED: &str = "prepared";
-const SUPERUSERS: &str = "superusers";
 const PRIVILEGES: &str = "privileges";
 const VERSION: &str = "version";
 const DISK: &str = "disk";
@@ -19,7 +18,7 @@ const DISK: &str = "disk";
 /// Does it keep the database from being fenced or cloned? Then a release fails after the stop, also one
 /// that is to have no way back.
 pub fn stops_the_clone(blocker: &Blocker) -> bool {
-    [PREPARED, SUPERUSERS, PRIVILEGES, VERSION, DISK].contains(&blocker.id.as_str())
+    [PREPARED, PRIVILEGES, VERSION, DISK].contains(&blocker.id.as_str())
 }
 
 #[derive(Debug, Deserialize)]
@@ -27,8 +26,6 @@ struct Catalog {
     prepared: u64,
     slots: u64,
     subscriptions: u64,
-    /// Sessions of superusers on the database.
-    superusers: u64,
     superuser: bool,
     owner: bool,
     createdb: bool,
@@ -110,8 +107,6 @@ fn catalog(admin: &mut Psql, database: &str) -> Result<Catalog> {
          (SELECT count(*) FROM pg_replication_slots WHERE database = {name}) AS slots, \
          (SELECT count(*) FROM pg_subscription p JOIN pg_database d ON d.oid = p.subdbid \
            WHERE d.datname = {name}) AS subscriptions, \
-         (SELECT count(*) FROM pg_stat_activity a JOIN pg_roles s ON s.oid = a.usesysid \
-           WHERE a.datname = {name} AND s.rolsuper) AS superusers, \
          r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
          pg_has_role(current_user, d.datdba, 'USAGE') AS owner, \
          pg_has_role(current_user, 'pg_signal_backend', 'USAGE') AS signals, \
@@ -165,13 +160,6 @@ fn in_catalog(c: &Catalog, database: &str) -> Vec<Blocker> {
             "use a superuser, or the owner with CREATEDB and pg_signal_backend",
         );
     }
-    if c.superusers > 0 && !c.superuser {
-        add(
-            SUPERUSERS,
-            format!("{} sessions of superusers, which the database's user may not end", c.superusers),
-            "end them and let what makes them use another user, or use a superuser (database.user)",
-        );
-    }
     if c.version < 130_000 {
         add(VERSION, format!("PostgreSQL {} is older than 13", c.version / 10_000), "upgrade the server");
     }
@@ -204,7 +192,7 @@ mod tests {
 
     fn fine() -> Catalog {
         serde_json::from_value(serde_json::json!({
-            "prepared": 0, "slots": 0, "subscriptions": 0, "superusers": 0, "superuser": false, "owner": true,
+            "prepared": 0, "slots": 0, "subscriptions": 0, "superuser": false, "owner": true,
             "createdb": true, "signals": true, "version": 130_000, "bytes": 1, "cron": "postgres",
         }))
         .unwrap()
@@ -214,11 +202,10 @@ mod tests {
     fn each_blocker_is_found_alone() {
         assert!(in_catalog(&fine(), "db").is_empty());
         type Case = (&'static str, fn(&mut Catalog));
-        let cases: [Case; 9] = [
+        let cases: [Case; 8] = [
             ("prepared", |c| c.prepared = 1),
             ("slots", |c| c.slots = 1),
             ("subscriptions", |c| c.subscriptions = 1),
-            ("superusers", |c| c.superusers = 1),
             ("cron", |c| c.cron = Some("db".into())),
             ("privileges", |c| c.owner = false),
             ("privileges", |c| c.createdb = false),
@@ -233,7 +220,7 @@ mod tests {
             assert!(!found[0].remedy.is_empty());
         }
         let mut c = fine();
-        (c.superuser, c.owner, c.superusers) = (true, false, 2);
+        (c.superuser, c.owner) = (true, false);
         assert!(in_catalog(&c, "db").is_empty(), "a superuser may");
     }
 
@@ -241,7 +228,7 @@ mod tests {
     fn a_backup_wants_less_than_a_release() {
         type Case = (Option<&'static str>, fn(&mut Catalog));
         let cases: [Case; 5] = [
-            (None, |c| (c.signals, c.prepared, c.superusers) = (false, 1, 1)),
+            (None, |c| (c.signals, c.prepared) = (false, 1)),
             (None, |c| (c.superuser, c.owner, c.createdb) = (true, false, false)),
             (Some(PRIVILEGES), |c| c.owner = false),
             (Some(PRIVILEGES), |c| c.createdb = false),

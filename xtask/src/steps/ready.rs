@@ -184,7 +184,7 @@ mod tests {
         };
         assert!(of(true, &[]).is_none());
         assert!(of(true, &["slots", "subscriptions", "cron", "backup-disk", "remote", "queues"]).is_none());
-        for id in ["prepared", "superusers", "privileges", "version", "disk"] {
+        for id in ["prepared", "privileges", "version", "disk"] {
             let fault = of(true, &["slots", id]).unwrap();
             assert_eq!(fault.to_string(), format!("{NO_CLONE}: found {id}"));
             assert_eq!(fault.remedy, Some(format!("mend {id}")));

@@ -256,19 +256,6 @@ fn what_blocks_the_way_back_is_named_with_its_remedy() {
     });
     case.stand.psql("REVOKE ALL ON DATABASE foxproflow FROM ff_plain; DROP ROLE ff_plain");
 
-    // An owner as it should be, and sessions on the database that it may not end: those of the stand.
-    case.stand.psql("CREATE ROLE ff_owner LOGIN CREATEDB; GRANT foxproflow, pg_signal_backend TO ff_owner");
-    let words: &[&str] =
-        &["sessions of superusers, which the database's user may not end", "use a superuser (database.user)"];
-    let waived = ["B1", "R0", "M1", "D1", "S1"];
-    let found = Found { gates: &waived, gate: "R0", lane: "A", words };
-    case.fails("sessions that may not be ended", &found, |case, rid| {
-        let user =
-            ["--set", "database.user=ff_owner", "--skip-backup", "no time", "--no-rollback", "no time"];
-        case.stand.run(&[&["release", "--yes", "--rid", rid], &user as &[&str]].concat())
-    });
-    case.stand.psql("DROP ROLE ff_owner");
-
     let disk = Disk::mount(&case.stand.repo.join("ops/_backups"), "6m");
     let words: &[&str] = &["free for backups", "set backup.directory"];
     case.fails("no room for backups", &Found { gates: &early, gate: "B1", lane: "A", words }, plain);
