@@ -224,7 +224,8 @@ impl Matcher {
             for spelling in spellings(value) {
                 known.insert(spelling, plain.clone());
             }
-            for base64 in encode::base64_cores(value.as_bytes()) {
+            let cores = encode::base64_cores(value.as_bytes());
+            for base64 in cores.into_iter().chain(encode::base64_pieces(value.as_bytes())) {
                 known
                     .entry(base64.replace('+', "-").replace('/', "_").into_bytes())
                     .or_insert_with(|| core.clone());

@@ -51,6 +51,20 @@ fn strong_weak_and_not_sensitive() {
 }
 
 #[test]
+fn a_value_in_base64_is_masked_in_every_line_that_it_is_wrapped_to() {
+    let redactor = Redactor::new();
+    let secret: String = (0..4).map(|n: u8| crate::fsx::sha256(&[n])).collect();
+    redactor.learn("A_TOKEN", &secret);
+    // What `printf 'user:SECRET' | base64` prints, by Python's base64.encodebytes.
+    let printed = include_str!("wrapped.txt");
+    assert_eq!(printed.lines().count(), 5);
+    assert_eq!(redactor.text(printed), "***A_TOKEN***\n".repeat(5));
+    let mut scanner = redactor.scanner();
+    scanner.push(printed.lines().nth(2).unwrap_or_default().as_bytes());
+    assert_eq!(scanner.finish(), ["A_TOKEN"]);
+}
+
+#[test]
 fn clones_share_what_they_learn_and_streams_take_it_up() {
     let redactor = Redactor::new();
     let mut stream = redactor.clone().stream();
