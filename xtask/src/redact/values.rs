@@ -111,6 +111,13 @@ impl Values {
         if sensitive && (json.is_none() || !value.contains('\n')) {
             learned = self.keep(key, value);
         }
+        if sensitive && json.is_none() && keys::holds_login(key) {
+            // `user:password`, or several with commas between them.
+            for login in [value].into_iter().chain(value.split(',')) {
+                let password = login.split_once(':').map_or("", |(_, password)| password);
+                learned = learned.max(self.keep(key, password));
+            }
+        }
         for (start, end) in urls::secrets(value.as_bytes()) {
             let secret = value.get(start..end).unwrap_or_default();
             learned = learned.max(self.keep(key, secret)).max(self.keep(key, &encode::unpercent(secret)));

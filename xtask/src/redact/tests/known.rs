@@ -51,6 +51,25 @@ fn strong_weak_and_not_sensitive() {
 }
 
 #[test]
+fn of_a_login_the_password_is_known_by_itself() {
+    let redactor = Redactor::new();
+    for (key, value) in [
+        ("X_BASIC_AUTH", "admin:Zx81-qqTTr"),
+        ("FLOWER_BASIC_AUTH", "anna:Vb55-nm66!,ivan:As98-df:76"),
+        ("mqttCredentials", "api:Lk23-jh45"),
+    ] {
+        redactor.learn(key, &whole(value));
+    }
+    for secret in ["Zx81-qqTTr", "Vb55-nm66!", "As98-df:76", "Lk23-jh45"] {
+        assert!(!redactor.text(&format!("x {secret} y")).contains(secret), "{secret}");
+    }
+    assert_eq!(redactor.text("anna and ivan"), "anna and ivan");
+    let other = Redactor::new();
+    other.learn("A_TOKEN", "part:Zx81-qqTTr");
+    assert_eq!(other.text("Zx81-qqTTr"), "Zx81-qqTTr", "no login");
+}
+
+#[test]
 fn a_value_in_base64_is_masked_in_every_line_that_it_is_wrapped_to() {
     let redactor = Redactor::new();
     let secret: String = (0..4).map(|n: u8| crate::fsx::sha256(&[n])).collect();
