@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Shorter values occur by accident.
 const SHORTEST: usize = 8;
+/// Longer values are data: to look for them would take longer than anything else.
+const LONGEST: usize = 256 << 10;
 /// What people use as passwords and logs use as words.
 const COMMON: [&str; 48] = [
     "12345678",
@@ -69,6 +71,8 @@ pub(super) struct Values {
     /// Pairs learned already: containers are asked for again and again.
     seen: HashMap<(String, String), Learned>,
     matcher: Option<Arc<Matcher>>,
+    /// Keys of values that were not looked at.
+    too_long: BTreeSet<String>,
 }
 
 impl Values {
@@ -98,7 +102,11 @@ impl Values {
     fn learn_new(&mut self, key: &str, value: &str, rules: &Rules) -> Learned {
         let value = value.trim();
         let mut learned = Learned::NotSensitive;
-        if is_blank(value.as_bytes()) || value.len() > 256 << 10 {
+        if is_blank(value.as_bytes()) {
+            return learned;
+        }
+        if value.len() > LONGEST {
+            self.too_long.insert(name(key));
             return learned;
         }
         // A directory is where something is, whatever the name of its variable.
@@ -187,6 +195,10 @@ impl Values {
 
     pub(super) fn weak_keys(&self) -> Vec<String> {
         self.weak.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    pub(super) fn too_long_keys(&self) -> Vec<String> {
+        self.too_long.iter().cloned().collect()
     }
 
     pub(super) fn count(&self) -> usize {

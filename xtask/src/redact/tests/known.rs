@@ -70,6 +70,17 @@ fn of_a_login_the_password_is_known_by_itself() {
 }
 
 #[test]
+fn values_that_are_too_long_to_be_looked_at_are_named() {
+    let redactor = Redactor::new();
+    let most = 256 << 10;
+    assert_eq!(redactor.learn("A_TOKEN", &"ab".repeat(most / 2)), Learned::Strong);
+    assert!(redactor.too_long_keys().is_empty());
+    assert_eq!(redactor.learn("B_TOKEN", &"ab".repeat(most / 2 + 1)), Learned::NotSensitive);
+    redactor.learn("CONFIG", &"ab".repeat(most));
+    assert_eq!(redactor.too_long_keys(), ["B_TOKEN", "CONFIG"]);
+}
+
+#[test]
 fn a_value_in_base64_is_masked_in_every_line_that_it_is_wrapped_to() {
     let redactor = Redactor::new();
     let secret: String = (0..4).map(|n: u8| crate::fsx::sha256(&[n])).collect();
