@@ -77,6 +77,25 @@ pub fn owner_only(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Takes what group and others may do with a directory that is there from them.
+///
+/// # Errors
+/// Where they may do something and it is not ours to change.
+pub fn close_to_others(path: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode =
+            fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))
+                .with_context(|| format!("close {} to others", path.display()))?;
+        }
+    }
+    let _ = path;
+    Ok(())
+}
+
 /// Creates a new file, owner-only on Unix; an existing one is an error.
 pub fn private_file(path: &Path) -> Result<File> {
     let mut options = File::options();
@@ -246,6 +265,22 @@ mod tests {
         owner_only(&dir.path().join("d")).unwrap();
         owner_only(&dir.path().join("g")).unwrap();
         assert_eq!((mode("d"), mode("g")), (0o700, 0o700));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_is_closed_to_others_where_it_is_open_to_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        for (before, after) in [(0o755, 0o700), (0o711, 0o700), (0o500, 0o500), (0o700, 0o700)] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(before)).unwrap();
+            close_to_others(dir.path()).unwrap();
+            assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, after, "{before:o}");
+        }
+        assert!(close_to_others(&dir.path().join("none")).is_err());
+        // Nobody may change the mode of this one.
+        let fixed = Path::new("/proc/sys");
+        assert!(!fixed.exists() || close_to_others(fixed).is_err());
     }
 
     #[test]

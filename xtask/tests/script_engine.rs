@@ -44,6 +44,16 @@ fn a_good_run_is_verified_and_its_dump_gets_its_common_name() {
 }
 
 #[test]
+fn nobody_else_can_read_the_backups_while_the_script_writes_them() {
+    let Some(scene) = played("good") else { return };
+    std::fs::set_permissions(&scene.backups, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let pg_dump = "stat -c %a \"$FF_HERE/../лис a b/ops/_backups\" > \"$FF_HERE/mode.seen\" 2>&1; exit 1\n";
+    standin::program(&scene.bin.join("inside/pg_dump"), pg_dump);
+    scene.fails(LONG);
+    assert_eq!(scene.read("mode.seen").as_deref(), Some("700\n"));
+}
+
+#[test]
 fn the_script_is_driven_as_measured() {
     let scene = Scene::new("good");
     scene.run(LONG).unwrap();

@@ -5,7 +5,7 @@
 
 use super::stored::{self, Stored};
 use crate::config::Config;
-use crate::error::{Context, Fault, Lane, Result};
+use crate::error::{Fault, Lane, Result};
 use crate::exec::{Ended, Exec, Finished};
 use crate::fsx;
 use crate::stand::ffbackup::{self, Call, REMOTE, SCRIPT};
@@ -101,6 +101,8 @@ impl Call {
 /// A [`Fault`] with the reason that the script's own logs give.
 pub fn run(pg: &Pg, given: &Given<'_>) -> Result<Stored> {
     let directory = &given.call.directory;
+    // The script leaves its files to the umask: they are nobody else's from the first byte on.
+    fsx::close_to_others(directory)?;
     let before = ffbackup::entries(directory);
     let start = Instant::now();
     let made = pg
@@ -135,7 +137,7 @@ fn result(pg: &Pg, given: &Given<'_>, before: &[String], finished: &Finished) ->
     if before.iter().any(|name| Path::new(name).file_name() == dir.file_name()) {
         return Err(broken(format!("{} was there before it began", dir.display())).into());
     }
-    only_owner(&dir)?;
+    fsx::close_to_others(&dir)?;
     let stored = stored::read(&dir).map_err(|e| broken(crate::error::fault_of(&e).to_string()))?;
     of_this_stand(pg, &stored).map_err(&broken)?;
     let read = pg.read_back(&stored.archive(), given.app, given.call.limit)?;
@@ -224,18 +226,7 @@ fn keep_logs(pg: &Pg, given: &Given<'_>, dir: &Path) {
             }
         }
     }
-    let _ = only_owner(dir);
-}
-
-/// The script leaves its files to the umask.
-fn only_owner(dir: &Path) -> Result<()> {
-    #[cfg(unix)]
-    {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(dir, mode).with_context(|| format!("close {} to others", dir.display()))?;
-    }
-    let _ = dir;
-    Ok(())
+    let _ = fsx::close_to_others(dir);
 }
 
 /// In the database container: ends what works on a file of the script, asked first and then killed,

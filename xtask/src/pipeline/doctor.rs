@@ -169,6 +169,17 @@ fn stand(start: &Start<'_>, facts: &Facts, found: &mut Findings) {
             "choose values of eight characters or more that are no common words",
         );
     }
+    let too_long = start.stand.exec.redactor().too_long_keys();
+    if !too_long.is_empty() {
+        found.warn(
+            "secrets",
+            format!(
+                "too long to be looked for, so what is secret in them is not masked: {}",
+                too_long.join(", ")
+            ),
+            "keep what is that long in a file",
+        );
+    }
 }
 
 fn database(start: &Start<'_>, facts: &Facts, found: &mut Findings) {

@@ -47,6 +47,24 @@ pub(super) fn base64_cores(value: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// Bytes of a value that are looked for by themselves in base64: too many to occur by accident, and
+/// whole groups of three.
+const PIECE: usize = 12;
+/// Of longer values not every piece is looked for.
+const LONG: usize = 512;
+
+/// What base64 that is wrapped shows of a value in one of its lines: pieces of it. Values that are
+/// hardly longer than a piece have none.
+pub(super) fn base64_pieces(value: &[u8]) -> Vec<String> {
+    if value.len() < 2 * PIECE {
+        return Vec::new();
+    }
+    // A line holds 48 bytes or more and begins with a group: in 33 bytes there are three pieces, one for
+    // each of the ways in which the value can lie across the groups.
+    let step = if value.len() > LONG { 11 } else { 1 };
+    value.windows(PIECE).step_by(step).map(base64).collect()
+}
+
 /// Standard base64 of whole groups of three bytes.
 fn base64(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() / 3 * 4);
@@ -129,6 +147,34 @@ mod tests {
             assert!(cores.iter().any(|c| whole.contains(c)), "{whole} {cores:?}");
         }
         assert!(base64_cores(b"short").is_empty());
+    }
+
+    /// Unlike itself everywhere.
+    fn value(length: usize) -> String {
+        let hashes = (0..).flat_map(|n: u32| crate::fsx::sha256(&n.to_le_bytes()).into_bytes());
+        hashes.take(length).map(char::from).collect()
+    }
+
+    #[test]
+    fn a_line_of_wrapped_base64_shows_a_piece_of_the_value_wherever_it_was_broken() {
+        for (length, enough) in [(24, 14), (40, 14), (64, 14), (300, 14), (513, 48), (3000, 48)] {
+            let value = value(length);
+            let pieces = base64_pieces(value.as_bytes());
+            for (before, columns) in (0..60).flat_map(|before| [(before, 64), (before, 76)]) {
+                let mut text = format!("{}{value}", ".".repeat(before));
+                text.push_str(&" ".repeat(3 - text.len() % 3));
+                let encoded = base64(text.as_bytes());
+                let (from, to) = (before, before + length);
+                for (number, line) in encoded.as_bytes().chunks(columns).enumerate() {
+                    let begins = number * columns / 4 * 3;
+                    let held = to.min(begins + columns / 4 * 3).saturating_sub(from.max(begins));
+                    let line = String::from_utf8_lossy(line);
+                    let seen = pieces.iter().any(|p| line.contains(p));
+                    assert!(seen || held < enough, "{held} of {length} bytes behind {before} in {columns}");
+                }
+            }
+        }
+        assert!(base64_pieces(value(23).as_bytes()).is_empty());
     }
 
     #[test]

@@ -120,6 +120,12 @@ pub(super) fn names_a_way(key: &str, value: &[u8]) -> bool {
     ends && WAYS_TO_PROVE.iter().any(|w| value.trim_ascii().eq_ignore_ascii_case(w.as_bytes()))
 }
 
+/// Is the value of a sensitive key of this name a login, `user:password`?
+pub(super) fn holds_login(key: &str) -> bool {
+    let plain = plain(key);
+    ["basic_auth", "basicauth", "credential"].iter().any(|word| plain.contains(word))
+}
+
 fn is_secret_word(word: &str) -> bool {
     WHOLE.contains(word)
         || AT_END.iter().any(|e| word.ends_with(e))

@@ -107,6 +107,11 @@ impl Redactor {
         self.lock().weak_keys()
     }
 
+    /// Keys whose values are too long to be looked at: neither they nor what they hold is known. Sorted.
+    pub fn too_long_keys(&self) -> Vec<String> {
+        self.lock().too_long_keys()
+    }
+
     /// Masks the secrets of a complete text.
     pub fn text(&self, s: &str) -> String {
         complete(Stream::new(self, None), s)

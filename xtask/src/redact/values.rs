@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Shorter values occur by accident.
 const SHORTEST: usize = 8;
+/// Longer values are data: to look for them would take longer than anything else.
+const LONGEST: usize = 256 << 10;
 /// What people use as passwords and logs use as words.
 const COMMON: [&str; 48] = [
     "12345678",
@@ -69,6 +71,8 @@ pub(super) struct Values {
     /// Pairs learned already: containers are asked for again and again.
     seen: HashMap<(String, String), Learned>,
     matcher: Option<Arc<Matcher>>,
+    /// Keys of values that were not looked at.
+    too_long: BTreeSet<String>,
 }
 
 impl Values {
@@ -98,7 +102,11 @@ impl Values {
     fn learn_new(&mut self, key: &str, value: &str, rules: &Rules) -> Learned {
         let value = value.trim();
         let mut learned = Learned::NotSensitive;
-        if is_blank(value.as_bytes()) || value.len() > 256 << 10 {
+        if is_blank(value.as_bytes()) {
+            return learned;
+        }
+        if value.len() > LONGEST {
+            self.too_long.insert(name(key));
             return learned;
         }
         // A directory is where something is, whatever the name of its variable.
@@ -110,6 +118,13 @@ impl Values {
         let sensitive = rules.keys.is_sensitive(key) && !keys::names_a_way(key, value.as_bytes());
         if sensitive && (json.is_none() || !value.contains('\n')) {
             learned = self.keep(key, value);
+        }
+        if sensitive && json.is_none() && keys::holds_login(key) {
+            // `user:password`, or several with commas between them.
+            for login in [value].into_iter().chain(value.split(',')) {
+                let password = login.split_once(':').map_or("", |(_, password)| password);
+                learned = learned.max(self.keep(key, password));
+            }
         }
         for (start, end) in urls::secrets(value.as_bytes()) {
             let secret = value.get(start..end).unwrap_or_default();
@@ -182,6 +197,10 @@ impl Values {
         self.weak.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    pub(super) fn too_long_keys(&self) -> Vec<String> {
+        self.too_long.iter().cloned().collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.strong.len()
     }
@@ -224,7 +243,8 @@ impl Matcher {
             for spelling in spellings(value) {
                 known.insert(spelling, plain.clone());
             }
-            for base64 in encode::base64_cores(value.as_bytes()) {
+            let cores = encode::base64_cores(value.as_bytes());
+            for base64 in cores.into_iter().chain(encode::base64_pieces(value.as_bytes())) {
                 known
                     .entry(base64.replace('+', "-").replace('/', "_").into_bytes())
                     .or_insert_with(|| core.clone());

@@ -59,6 +59,9 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         .iter()
         .map(|file| format!("{file} is too large to be source: not scanned for secrets"));
     let redefined = redefined.map_err(died)??;
+    let too_long = stand.exec.redactor().too_long_keys().into_iter().map(|key| {
+        format!("the value of {key} is too long to be looked for: what is secret in it is not masked")
+    });
     let lost = matches!(base, Base::Gone(_)).then(|| format!("{base}; fetch it"));
     let mut precheck = Precheck {
         git_status: given.dirt.lines.clone(),
@@ -74,7 +77,15 @@ pub fn run(ctx: &Ctx<'_>, given: &Given<'_>) -> Result<Precheck> {
         stale_allowances: scan.stale,
         context: scan.context,
         weak_secrets: stand.exec.redactor().weak_keys(),
-        warnings: given.standing.iter().cloned().chain(redefined).chain(unread).chain(lost).collect(),
+        warnings: given
+            .standing
+            .iter()
+            .cloned()
+            .chain(redefined)
+            .chain(unread)
+            .chain(too_long)
+            .chain(lost)
+            .collect(),
         scanned_files: scan.files,
         scan_base: Some(base.to_string()),
         baseline: Some(baseline),

@@ -51,6 +51,50 @@ fn strong_weak_and_not_sensitive() {
 }
 
 #[test]
+fn of_a_login_the_password_is_known_by_itself() {
+    let redactor = Redactor::new();
+    for (key, value) in [
+        ("X_BASIC_AUTH", "admin:Zx81-qqTTr"),
+        ("FLOWER_BASIC_AUTH", "anna:Vb55-nm66!,ivan:As98-df:76"),
+        ("mqttCredentials", "api:Lk23-jh45"),
+    ] {
+        redactor.learn(key, &whole(value));
+    }
+    for secret in ["Zx81-qqTTr", "Vb55-nm66!", "As98-df:76", "Lk23-jh45"] {
+        assert!(!redactor.text(&format!("x {secret} y")).contains(secret), "{secret}");
+    }
+    assert_eq!(redactor.text("anna and ivan"), "anna and ivan");
+    let other = Redactor::new();
+    other.learn("A_TOKEN", "part:Zx81-qqTTr");
+    assert_eq!(other.text("Zx81-qqTTr"), "Zx81-qqTTr", "no login");
+}
+
+#[test]
+fn values_that_are_too_long_to_be_looked_at_are_named() {
+    let redactor = Redactor::new();
+    let most = 256 << 10;
+    assert_eq!(redactor.learn("A_TOKEN", &"ab".repeat(most / 2)), Learned::Strong);
+    assert!(redactor.too_long_keys().is_empty());
+    assert_eq!(redactor.learn("B_TOKEN", &"ab".repeat(most / 2 + 1)), Learned::NotSensitive);
+    redactor.learn("CONFIG", &"ab".repeat(most));
+    assert_eq!(redactor.too_long_keys(), ["B_TOKEN", "CONFIG"]);
+}
+
+#[test]
+fn a_value_in_base64_is_masked_in_every_line_that_it_is_wrapped_to() {
+    let redactor = Redactor::new();
+    let secret: String = (0..4).map(|n: u8| crate::fsx::sha256(&[n])).collect();
+    redactor.learn("A_TOKEN", &secret);
+    // What `printf 'user:SECRET' | base64` prints, by Python's base64.encodebytes.
+    let printed = include_str!("wrapped.txt");
+    assert_eq!(printed.lines().count(), 5);
+    assert_eq!(redactor.text(printed), "***A_TOKEN***\n".repeat(5));
+    let mut scanner = redactor.scanner();
+    scanner.push(printed.lines().nth(2).unwrap_or_default().as_bytes());
+    assert_eq!(scanner.finish(), ["A_TOKEN"]);
+}
+
+#[test]
 fn clones_share_what_they_learn_and_streams_take_it_up() {
     let redactor = Redactor::new();
     let mut stream = redactor.clone().stream();
