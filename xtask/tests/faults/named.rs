@@ -174,7 +174,7 @@ pub const NAMED: &[Named] = &[
     named(Back, "docker exec redis-cli -n 0 < KEYS \"ff:freeze:*\"", ALL, TIDY),
     named(Back, "docker exec redis-cli -n 0 < DEL", ALL, TIDY),
     named(Back, "git rev-parse HEAD", ALL, LAID_OUT),
-    named(Back, "git diff --quiet HEAD", ALL, LAID_OUT),
+    named(Back, "git diff --quiet --ignore-cr-at-eol HEAD", ALL, LAID_OUT),
     named(Back, "psql postgres | SELECT row_to_json(q) FROM ( SELECT 'role '", &[Lie], "for what a rollback says of roles; nothing is done by it"),
     named(Back, "docker ps -a", &[Empty, Lie], RUNS),
     named(Back, "docker inspect --type container", &[Lie], RUNS),
