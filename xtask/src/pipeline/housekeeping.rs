@@ -180,6 +180,24 @@ fn forget_others(ctx: &Ctx<'_>, keep: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Takes away what was kept of a release that was undone before it was recorded: nothing goes back to it.
+pub fn forget_unrecorded(ctx: &Ctx<'_>, rid: &str) -> Result<()> {
+    let store = Store::of(&ctx.config.repo);
+    if store.release(rid).is_some() || store.last()?.is_some_and(|last| last.rid == rid) {
+        return Ok(());
+    }
+    let stand = ctx.stand("housekeeping")?;
+    stand.unpin(rid)?;
+    let tags = stand.image_tags()?;
+    for service in ctx.facts.model.services() {
+        let tag = release_tag(&stand.project, &service, rid);
+        if tags.contains_key(&tag) {
+            stand.untag(&tag)?;
+        }
+    }
+    Ok(())
+}
+
 fn drop_tags(ctx: &Ctx<'_>, which: impl Fn(&str) -> bool) -> Result<()> {
     let stand = ctx.stand("housekeeping")?;
     // Also services that only an earlier compose file has.

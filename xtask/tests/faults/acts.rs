@@ -42,8 +42,11 @@ pub fn problems(play: Play, code: i32, calls: &[Call], believed: bool) -> Vec<St
     let start = did(&starts);
     let renamed = calls.iter().any(|c| c.label.contains(RENAME));
     let swap = calls.iter().enumerate().rposition(|(at, c)| {
-        c.label.contains(COPY_IN)
-            && (done(c, believed) || c.fault.is_some_and(Kind::is_seen) && looked(calls, at))
+        // Either half of the exchange may be what was broken: after a look that finds the exchange made
+        // there is nothing left to ask for.
+        let broken =
+            c.label.contains(RENAME) && c.fault.is_some_and(|kind| kind.is_seen() || kind == Kind::Half);
+        c.label.contains(COPY_IN) && done(c, believed) || broken && looked(calls, at)
     });
     let back = code == 30 || play.is_way_back() && matches!(code, 0 | 50);
     let forth = play == Play::Release && (matches!(code, 0 | 50) || code == 20 && touched(calls));

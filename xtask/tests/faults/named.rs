@@ -170,6 +170,7 @@ pub const NAMED: &[Named] = &[
     named(Back, "docker exec pg_restore -f /dev/null", SOFT, BY_EXIT),
     named(Back, "docker exec sh -c rm -rf /tmp/ffx_", ALL, TIDY),
     named(Back, "docker image ls", ALL, TIDY),
+    only(&[Play::Recover], Back, "git update-ref -d", ALL, TIDY),
     named(Back, "docker image rm", ALL, TIDY),
     named(Back, "docker exec redis-cli -n 0 < KEYS \"ff:freeze:*\"", ALL, TIDY),
     named(Back, "docker exec redis-cli -n 0 < DEL", ALL, TIDY),

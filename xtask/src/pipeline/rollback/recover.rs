@@ -65,6 +65,7 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
             let theirs = Ctx { id: &target.id, ..*ctx };
             if record.verified {
                 tidied(ctx, housekeeping::after_failure(&theirs, false, true));
+                tidied(ctx, housekeeping::forget_unrecorded(ctx, of));
             }
             record
         }

@@ -47,7 +47,7 @@ pub fn before_a_run(stand: &Stand, checks: &mut Checks) {
 
 /// A connection that breaks off: the shell and the kernel both say so, and that is one word.
 pub fn hung_up(stand: &Stand) {
-    let rid = "rel_20991231-900002_hungup";
+    let rid = "rel_20991231-235957_hungup";
     let running = stand.start(&["release", "--yes", "--json", "--rid", rid]);
     let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
     wait_for("the backup", SOON * 7, || {
@@ -76,7 +76,7 @@ pub fn stop_that_goes_on(stand: &Stand) {
     let before = started();
     // What is frozen hears no SIGTERM.
     docker(&["kill", "--signal", "STOP", &beat]);
-    let rid = "rel_20991231-900003_deaf";
+    let rid = "rel_20991231-235958_deaf";
     let args = ["release", "--yes", "--json", "--rid", rid, "--set", "stand.stop_grace_s=15"];
     let running = stand.start(&args);
     let asked = [
