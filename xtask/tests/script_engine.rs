@@ -90,6 +90,15 @@ fn two_runs_of_one_second_do_not_share_a_directory() {
     assert!(told.contains("20260101-000000 was there before it began"), "{told}");
 }
 
+#[test]
+fn the_script_does_not_run_where_there_is_no_room_for_its_dump() {
+    let scene = Scene::new("good");
+    let fault = scene.run_on(LONG, u64::MAX).unwrap_err();
+    assert!(fault.to_string().contains("too little room for a backup"), "{fault}");
+    assert!(scene.read("pwsh.argv").is_none(), "it was run");
+    assert_eq!(std::fs::read_dir(&scene.backups).unwrap().count(), 0);
+}
+
 // ---------------------------------------------------------------- failures that the script tells
 
 #[test]

@@ -3,6 +3,7 @@
 //! also ends with 0 when it was interrupted. The backup that is proved is the
 //! built-in engine's; this one lies beside it.
 
+use super::room;
 use super::stored::{self, Stored};
 use crate::config::Config;
 use crate::error::{Fault, Lane, Result};
@@ -70,6 +71,8 @@ pub struct Given<'a> {
     pub call: &'a Call,
     /// application_name of what reads the archive.
     pub app: &'a str,
+    /// Bytes of the database: no dump is larger.
+    pub bytes: u64,
     /// Takes a masked line for the RAW log.
     pub say: &'a dyn Fn(&str),
 }
@@ -98,11 +101,12 @@ impl Call {
 /// it runs on or lies in the database container; its logs stay where they are, half a dump does not.
 ///
 /// # Errors
-/// A [`Fault`] with the reason that the script's own logs give.
+/// A [`Fault`] with the reason that the script's own logs give; where there is too little room it is not run.
 pub fn run(pg: &Pg, given: &Given<'_>) -> Result<Stored> {
     let directory = &given.call.directory;
     // The script leaves its files to the umask: they are nobody else's from the first byte on.
     fsx::close_to_others(directory)?;
+    room::for_backup(directory, given.bytes)?;
     let before = ffbackup::entries(directory);
     let start = Instant::now();
     let made = pg

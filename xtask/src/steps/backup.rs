@@ -122,9 +122,12 @@ fn by_script(ctx: &Ctx<'_>, pg: &Pg, root: &Path) -> Result<Option<String>> {
     };
     let call = Call::of(ctx.config, &pwsh, &tool, &fsx::absolute(root)?);
     ctx.waiting("backup", SCRIPT, call.limit);
+    let mut asked = pg.session(&pg.database, &ctx.app("size"))?;
+    let bytes = asked.number("SELECT pg_database_size(current_database())")?;
+    asked.close();
     let app = ctx.app("script");
     ctx.act("backup", "script", json!({ "script": SCRIPT, "into": ctx.config.backup.directory }), || {
-        let given = script::Given { call: &call, app: &app, say: &|line| log.say(line) };
+        let given = script::Given { call: &call, app: &app, bytes, say: &|line| log.say(line) };
         let stored = script::run(pg, &given)?;
         let name = fsx::slashes(Path::new(stored.dir.file_name().unwrap_or_default()));
         let dir = format!("{}/{name}", ctx.config.backup.directory);

@@ -93,6 +93,11 @@ impl Scene {
 
     /// One run of the script, as the backup step makes it.
     pub fn run(&self, limit: Duration) -> Result<Stored, Fault> {
+        self.run_on(limit, 1)
+    }
+
+    /// The same with a database of so many bytes.
+    pub fn run_on(&self, limit: Duration, bytes: u64) -> Result<Stored, Fault> {
         let path = format!("{}:{}", self.bin.display(), std::env::var("PATH").unwrap());
         let exec = Exec::new(Redactor::new(), self.interrupt.clone()).searching(path);
         let config = load(&self.repo, &[], &Overrides::default()).unwrap();
@@ -104,7 +109,7 @@ impl Scene {
         let stand = Stand::new(&config, exec);
         let pg = Pg { stand, container: ID.into(), user: "admin".into(), database: "foxproflow".into() };
         let say = |line: &str| self.told.lock().unwrap().push(line.into());
-        run(&pg, &Given { call: &call, app: "ffx:test:script", say: &say }).map_err(|e| fault_of(&e))
+        run(&pg, &Given { call: &call, app: "ffx:test:script", bytes, say: &say }).map_err(|e| fault_of(&e))
     }
 
     /// The failure of one run, with what must be true after each: it is told how to go on, and
