@@ -44,8 +44,7 @@ pub fn problems(play: Play, code: i32, calls: &[Call], believed: bool) -> Vec<St
     let swap = calls.iter().enumerate().rposition(|(at, c)| {
         // Either half of the exchange may be what was broken: after a look that finds the exchange made
         // there is nothing left to ask for.
-        let broken =
-            c.label.contains(RENAME) && c.fault.is_some_and(|kind| kind.is_seen() || kind == Kind::Half);
+        let broken = c.label.contains(RENAME) && c.fault.is_some_and(|kind| kind != Kind::Lie);
         c.label.contains(COPY_IN) && done(c, believed) || broken && looked(calls, at)
     });
     let back = code == 30 || play.is_way_back() && matches!(code, 0 | 50);

@@ -19,13 +19,6 @@ pub enum Kind {
 pub const KINDS: [Kind; 7] =
     [Kind::Exit1, Kind::Killed, Kind::Hangs, Kind::Empty, Kind::Garbage, Kind::Lie, Kind::Half];
 
-impl Kind {
-    /// Does the one who called see that there is no answer?
-    pub fn is_seen(self) -> bool {
-        matches!(self, Kind::Exit1 | Kind::Killed | Kind::Hangs)
-    }
-}
-
 const GARBAGE: &str = "\u{1}%$ {]garbage\u{7f}; 12 ::\n";
 
 /// What a broken call prints before it ends with 0; none where it ends otherwise.
