@@ -23,24 +23,22 @@ pub fn run(global: &Global, args: &Single, screen: &Screen) -> Result<Exit> {
         };
         let ending = single::smoke(start, args.rid.as_deref(), &told)?;
         let Some(summary) = &ending.summary else { return tell(&ending, global.json, screen) };
+        let verdict = if summary.ok { screen.paint.good("PASS") } else { screen.paint.bad("FAIL") };
+        let good = summary.smoke.iter().filter(|c| c.ok).count();
+        screen.say(&format!(
+            "{verdict} smoke: {good} of {} good in {}; evidence {EVIDENCE}/{} (exit {})\n",
+            summary.smoke.len(),
+            human_ms(summary.duration_ms),
+            summary.rid,
+            summary.exit_code
+        ));
+        if !summary.ok
+            && let Some(reason) = &summary.reason
         {
-            let verdict = if summary.ok { screen.paint.good("PASS") } else { screen.paint.bad("FAIL") };
-            let good = summary.smoke.iter().filter(|c| c.ok).count();
-            screen.say(&format!(
-                "{verdict} smoke: {good} of {} good in {}; evidence {EVIDENCE}/{} (exit {})\n",
-                summary.smoke.len(),
-                human_ms(summary.duration_ms),
-                summary.rid,
-                summary.exit_code
-            ));
-            if !summary.ok
-                && let Some(reason) = &summary.reason
-            {
-                screen.say(&format!("  why   {reason}\n"));
-            }
-            if global.json {
-                screen.data(&(serde_json::to_string_pretty(summary)? + "\n"));
-            }
+            screen.say(&format!("  why   {reason}\n"));
+        }
+        if global.json {
+            screen.data(&(serde_json::to_string_pretty(summary)? + "\n"));
         }
         Ok(ending.exit)
     })
