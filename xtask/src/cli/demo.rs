@@ -2,11 +2,11 @@
 //! rolls back.
 
 use super::args::{Demo, Global};
-use super::{listen, with_start};
+use super::{exit_of, listen, with_start};
 use crate::config::Overrides;
 use crate::error::{Context, Exit, Fault, Result};
 use crate::evidence::Verdict;
-use crate::exec::{Exec, Interrupt, Kind};
+use crate::exec::{Exec, Interrupt};
 use crate::pipeline::Ending;
 use crate::pipeline::prepare::{Options, prepare};
 use crate::pipeline::release::release;
@@ -83,12 +83,10 @@ fn acts(exec: &Exec, sample: &Sample, args: &Demo, screen: &Screen, interrupt: &
 
 /// Who says stop gets no second release.
 fn heeded(interrupt: &Interrupt) -> Result<()> {
-    let exit = match interrupt.kind() {
-        None => return Ok(()),
-        Some(Kind::CtrlC) => Exit::Interrupted,
-        Some(Kind::Terminate) => Exit::Terminated,
-    };
-    Err(Fault::new("the demo was told to stop").exit(exit).into())
+    match interrupt.kind() {
+        None => Ok(()),
+        Some(kind) => Err(Fault::new("the demo was told to stop").exit(exit_of(kind)).into()),
+    }
 }
 
 fn one(sample: &Sample, screen: &Screen, interrupt: &Interrupt) -> Result<Ending> {

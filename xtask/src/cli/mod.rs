@@ -146,6 +146,13 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
+fn exit_of(kind: Kind) -> Exit {
+    match kind {
+        Kind::CtrlC => Exit::Interrupted,
+        Kind::Terminate => Exit::Terminated,
+    }
+}
+
 /// What a command that changes something leaves when it is stopped at once.
 const HALF_WAY: &str =
     "The stand may be half-way: `cargo xtask status` says what is open, `cargo xtask rollback` puts it right";
@@ -181,10 +188,7 @@ fn looked_to_the_end(start: &Start<'_>) -> Result<()> {
 fn cut_short(error: &anyhow::Error, kind: Kind) -> Fault {
     Fault::new(format!("stopped by {} before anything was begun", word(kind)))
         .why(format!("what was asked last: {}", fault_of(error).what))
-        .exit(match kind {
-            Kind::CtrlC => Exit::Interrupted,
-            Kind::Terminate => Exit::Terminated,
-        })
+        .exit(exit_of(kind))
 }
 
 /// The one screen at the end, and the summary as data where it is wanted.
