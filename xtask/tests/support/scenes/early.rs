@@ -2,8 +2,8 @@
 //! question hang, and while services are being stopped; and a terminal that
 //! goes away.
 
+use crate::signals::begins;
 use crate::support::process::tool;
-use crate::support::stand::EVIDENCE;
 use crate::support::{Checks, SOON, Stand, wait_for};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -49,11 +49,7 @@ pub fn before_a_run(stand: &Stand, checks: &mut Checks) {
 pub fn hung_up(stand: &Stand) {
     let rid = "rel_20991231-235957_hungup";
     let running = stand.start(&["release", "--yes", "--json", "--rid", rid]);
-    let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
-    wait_for("the backup", SOON * 7, || {
-        let text = std::fs::read_to_string(&journal).unwrap_or_default();
-        text.contains("\"kind\":\"intent\",\"step\":\"backup\"").then_some(())
-    });
+    begins(stand, rid, "backup", "step");
     running.signal("HUP");
     wait_for("an answer to it", SOON, || running.said().contains("once more").then_some(()));
     running.signal("HUP");

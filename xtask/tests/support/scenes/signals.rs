@@ -76,7 +76,7 @@ fn stopped(stand: &Stand, rid: &str, stop: &Stop) -> Outcome {
 }
 
 /// Waits until that act begins.
-fn begins(stand: &Stand, rid: &str, step: &str, act: &str) {
+pub fn begins(stand: &Stand, rid: &str, step: &str, act: &str) {
     let journal = stand.repo.join(EVIDENCE).join(rid).join("events.jsonl");
     let begun = format!("\"kind\":\"intent\",\"step\":\"{step}\",\"act\":\"{act}\"");
     wait_for(&format!("{act} of {step}"), SOON * 7, || {
