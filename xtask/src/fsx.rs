@@ -162,7 +162,8 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let digit = |b: u8| char::from(b"0123456789abcdef"[usize::from(b)]);
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 /// The last `count` lines of a text file, whole ones; reads at most its last 64 KiB.

@@ -9,7 +9,7 @@ use crate::redact::Redactor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -157,32 +157,41 @@ impl Journal {
 /// not fit is an error. For the last line, which no other one vouches for, it
 /// is digest.sha256 that does.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
-    let mut lines = Vec::new();
-    read_into(&mut lines, path)?;
-    Ok(lines)
+    lines(path)?.collect()
 }
 
 /// The lines before the first that does not fit: of a damaged journal, what can still be believed.
 pub fn read_up_to_damage(path: &Path) -> Vec<Line> {
-    let mut lines = Vec::new();
     // What keeps the rest from being read is told by `read`.
-    let _ = read_into(&mut lines, path);
-    lines
+    lines(path).into_iter().flatten().map_while(Result::ok).collect()
 }
 
-fn read_into(lines: &mut Vec<Line>, path: &Path) -> Result<()> {
-    let text = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    let mut prev = fsx::sha256(b"");
-    for piece in text.split_inclusive(|b| *b == b'\n') {
-        let Some(piece) = piece.strip_suffix(b"\n") else { break };
-        let number = lines.len() + 1;
-        let line: Line = serde_json::from_slice(piece)
-            .with_context(|| format!("line {number} of {} is not a journal line", path.display()))?;
-        if line.seq != number as u64 || line.prev != prev {
-            bail!("line {number} of {} does not follow the one before it", path.display());
+/// The first line, where it is whole, without a look at the others.
+pub fn read_first(path: &Path) -> Option<Line> {
+    lines(path).ok()?.next()?.ok()
+}
+
+/// The lines one by one, each checked against the one before it; behind one that does not fit none counts.
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Line>>> {
+    let mut file = BufReader::new(File::open(path).with_context(|| format!("read {}", path.display()))?);
+    let path = path.to_path_buf();
+    let (mut number, mut prev) = (0, fsx::sha256(b""));
+    Ok(std::iter::from_fn(move || {
+        let mut piece = Vec::new();
+        if let Err(error) = file.read_until(b'\n', &mut piece) {
+            return Some(Err(error).with_context(|| format!("read {}", path.display())));
         }
+        let piece = piece.strip_suffix(b"\n")?;
+        number += 1;
+        let line = serde_json::from_slice(piece)
+            .with_context(|| format!("line {number} of {} is not a journal line", path.display()));
+        let line = line.and_then(|line: Line| {
+            if line.seq == number && line.prev == prev {
+                return Ok(line);
+            }
+            bail!("line {number} of {} does not follow the one before it", path.display());
+        });
         prev = fsx::sha256(piece);
-        lines.push(line);
-    }
-    Ok(())
+        Some(line)
+    }))
 }

@@ -13,7 +13,7 @@ mod verify;
 
 pub use derive::{Begun, STARTED_ANEW, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
-pub use journal::{Journal, Line, LineKind, read as read_journal, read_up_to_damage};
+pub use journal::{Journal, Line, LineKind, read as read_journal, read_first, read_up_to_damage};
 pub use judge::{
     Charge, END_STOP, Judgement, OPEN_BACK, RECORD, REPLACE, Reached, STOP, STOP_BACK, UNFENCE, UP, judge,
     other_images, reached, replaced,
@@ -241,14 +241,13 @@ pub fn runs(root: &Path) -> Result<Vec<PathBuf>> {
         .map(|e| e.path())
         .filter(|p| p.join("events.jsonl").try_exists().unwrap_or(true))
         .collect();
-    dirs.sort_by_key(|dir| std::cmp::Reverse(started(dir)));
+    dirs.sort_by_cached_key(|dir| std::cmp::Reverse(started(dir)));
     Ok(dirs)
 }
 
 /// When a run began: the time of its first journal line, or, where that is damaged, the time in its name.
 pub fn began(dir: &Path) -> Option<String> {
-    let lines = read_up_to_damage(&dir.join("events.jsonl"));
-    lines.into_iter().next().map(|first| first.time).or_else(|| time_in_name(dir))
+    read_first(&dir.join("events.jsonl")).map(|first| first.time).or_else(|| time_in_name(dir))
 }
 
 /// The same, to sort by. A run of which nobody knows it counts as the newest, so that no other one is
