@@ -301,6 +301,26 @@ fn the_journal_of_another_run_is_named() {
     assert!(problems(&other).contains(&named), "{:?}", problems(&other));
 }
 
+#[test]
+fn what_is_written_behind_a_seal_or_into_it_is_named() {
+    let problems = |seal: Value, behind: &str| {
+        let root = tempfile::tempdir().unwrap();
+        let (path, run) = finished(root.path());
+        let begun = Begun { rid: "smk_1".into(), ..Begun::default() };
+        run.journal.fact("pipeline", "run", serde_json::to_value(begun).unwrap()).unwrap();
+        run.journal.seal(seal).unwrap();
+        let journal = fs::read_to_string(path.join("events.jsonl")).unwrap();
+        fs::write(path.join("events.jsonl"), journal + behind).unwrap();
+        verify(&path, None, nothing).unwrap().problems.join("; ")
+    };
+    let (behind, good) = ("behind its `sealed` line", "as the last known good release");
+    let right = problems(json!({ "exit_code": 0, "last_known_good": "smk_1" }), "");
+    assert!(!right.contains(behind) && !right.contains(good), "{right}");
+    assert!(problems(json!({ "exit_code": 0 }), "{\"seq\":").contains(behind));
+    assert!(problems(json!({ "exit_code": 0, "last_known_good": "smk_2" }), "").contains(good));
+    assert!(problems(json!({ "exit_code": 30, "last_known_good": "smk_1" }), "").contains(good));
+}
+
 fn nothing(_: &Summary) -> Vec<(String, String)> {
     Vec::new()
 }

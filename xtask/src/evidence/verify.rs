@@ -101,6 +101,16 @@ fn check_sealed(dir: &Path, lines: &[Line], summary: Option<&Summary>, told: &mu
     let Some(last) = lines.last().filter(|l| l.kind == LineKind::Sealed) else {
         return told.problem("the journal has no `sealed` line at its end: the run did not finish");
     };
+    // A torn last line is left out by the reader; behind a seal nobody has begun one.
+    if std::fs::read(dir.join("events.jsonl")).is_ok_and(|bytes| !bytes.ends_with(b"\n")) {
+        told.problem("events.jsonl goes on behind its `sealed` line");
+    }
+    let good = &last.data["last_known_good"];
+    if !good.is_null() && (last.data["exit_code"] != 0 || *good != super::begun(lines).rid.as_str()) {
+        told.problem(format!(
+            "the sealed journal names {good} as the last known good release, which it is not"
+        ));
+    }
     let sealed: BTreeMap<String, String> =
         serde_json::from_value(last.data["files"].clone()).unwrap_or_default();
     match hashes(dir) {
