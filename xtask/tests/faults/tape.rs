@@ -6,6 +6,7 @@ use super::broken::is_true;
 pub use super::broken::{KINDS, Kind};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -82,6 +83,8 @@ pub struct Tape {
     port: String,
     /// The tail of a run's short id.
     tail: String,
+    /// What was recorded, a line each: number, key, 1 for an act, part of the world.
+    index: OnceCell<String>,
 }
 
 /// Replaces what `expression` finds in texts that have `word`. A player answers one call and ends:
@@ -104,7 +107,7 @@ impl Tape {
     pub fn open(at: &Path) -> Tape {
         let setup: Setup = serde_json::from_slice(&std::fs::read(at).unwrap()).unwrap();
         let tail = sha256(setup.rid.as_bytes())[..4].to_string();
-        Tape { port: setup.port.to_string(), tail, setup }
+        Tape { port: setup.port.to_string(), tail, setup, index: OnceCell::new() }
     }
 
     /// Run-specific words as marks.
@@ -220,35 +223,35 @@ impl Tape {
         });
     }
 
-    fn index(&self) -> Vec<(u64, String, bool, char)> {
-        let text = std::fs::read_to_string(self.setup.tape.join("index")).unwrap();
-        let mut all: Vec<_> = text
-            .lines()
-            .map(|l| {
-                let words: Vec<&str> = l.split(' ').collect();
-                (
-                    words[0].parse().unwrap(),
-                    words[1].to_string(),
-                    words[2] == "1",
-                    words[3].chars().next().unwrap(),
-                )
-            })
-            .collect();
-        all.sort();
-        all
+    /// The answers to a question by their number, and the acts: number and part of the world.
+    fn index(&self, key: &str) -> (Vec<u64>, Vec<(u64, char)>) {
+        let text = self.index.get_or_init(|| std::fs::read_to_string(self.setup.tape.join("index")).unwrap());
+        let (mut mine, mut acts) = (Vec::new(), Vec::new());
+        // A player answers one call and ends, unoptimised: only what is wanted is taken apart.
+        for line in text.lines().filter(|l| l.contains(key) || l.contains(" 1 ")) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let seq = words[0].parse().unwrap();
+            if words[1] == key {
+                mine.push(seq);
+            }
+            if words[2] == "1" {
+                acts.push((seq, words[3].chars().next().unwrap()));
+            }
+        }
+        mine.sort();
+        acts.sort();
+        (mine, acts)
     }
 
     /// The turn of a call: from the tape, broken, or unknown.
     pub fn turn(&self, key: &str, label: &str, raw: &str, act: bool) -> Turn {
-        let index = self.index();
+        let (mine, acts) = self.index(key);
         self.locked(|state| {
             self.learn(state, raw);
             let (nth, fault) = self.count(state, key);
-            let mine: Vec<u64> = index.iter().filter(|e| e.1 == key).map(|e| e.0).collect();
             let last = state.served.get(key).copied();
             let at = state.at.get(&part(label)).copied().unwrap_or(0);
-            let acted = index.iter().find(|e| e.2 && e.3 == part(label) && e.0 > at);
-            let next_act = acted.map_or(u64::MAX, |e| e.0);
+            let next_act = acts.iter().find(|a| a.1 == part(label) && a.0 > at).map_or(u64::MAX, |a| a.0);
             let after = last.map_or(at, |l| l.max(at));
             let fresh = mine.iter().copied().find(|s| *s > after);
             let inside = |s: &u64| *s > at && *s < next_act;
