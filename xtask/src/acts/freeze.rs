@@ -2,8 +2,13 @@
 
 use super::Ctx;
 use crate::error::{Fault, Lane, Result};
+use crate::evidence::{self, EVIDENCE, Line, LineKind, read_up_to_damage};
 use crate::stand::broker::quoted;
 use serde_json::json;
+use std::path::Path;
+
+/// The act that puts queues back.
+const PUT_BACK: &str = "put queues back";
 
 fn frozen(id: &str, key: &str) -> String {
     format!("ff:freeze:{id}:{key}")
@@ -101,7 +106,7 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str, set_aside: &[String]) -> Result
         return Ok(thawed);
     };
     let stand = ctx.stand(step)?;
-    ctx.act(step, "put queues back", json!({ "of": id }), || {
+    ctx.act(step, PUT_BACK, json!({ "of": id }), || {
         let prefix = frozen(id, "");
         let told = stand.redis_keys(&broker, &[format!("{prefix}*"), all_frozen(id), thawed(id)])?;
         // Once: a second run of an interrupted rollback must not set aside what it put back.
@@ -110,6 +115,10 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str, set_aside: &[String]) -> Result
         }
         let copies: Vec<&String> = told.iter().filter(|key| key.starts_with(&prefix)).collect();
         let lost = lost(set_aside, &copies, &prefix);
+        // One that died at its very end had put them back and then forgotten copies and mark.
+        if !lost.is_empty() && put_back_before(&ctx.config.repo, id)? {
+            return Ok((Thawed::note("the queue keys were put back before"), json!({ "already": true })));
+        }
         // What a version without the mark has set aside counts, too.
         if told.is_empty() && lost.is_empty() {
             let note = "no queue keys were set aside for this way back: queues are left as they are";
@@ -137,6 +146,16 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str, set_aside: &[String]) -> Result
         let data = json!({ "keys": copies.len(), "lost": lost });
         Ok((Thawed { note, lost }, data))
     })
+}
+
+/// Has any run put the queues of run `id` back, by its journal?
+fn put_back_before(repo: &Path, id: &str) -> Result<bool> {
+    let done = |lines: &[Line]| {
+        let of = |l: &Line| l.kind == LineKind::Intent && l.act == PUT_BACK && l.data["of"] == id;
+        lines.iter().skip_while(|l| !of(l)).any(|l| l.kind == LineKind::Done && l.act == PUT_BACK)
+    };
+    let runs = evidence::runs(&repo.join(EVIDENCE))?;
+    Ok(runs.iter().any(|dir| done(&read_up_to_damage(&dir.join("events.jsonl")))))
 }
 
 /// Of the keys that were set aside, those that have no copy any more.
@@ -175,6 +194,7 @@ fn forget(ctx: &Ctx<'_>, step: &str, which: impl Fn(&str) -> bool, patterns: &[&
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::Redactor;
 
     #[test]
     fn a_key_is_lost_where_its_copy_is_gone() {
@@ -185,5 +205,23 @@ mod tests {
         assert_eq!(lost(&keys(&["celery", "a:b"]), &copies, &prefix), keys(&[]));
         assert_eq!(lost(&keys(&["celery", "b", "unacked"]), &copies, &prefix), keys(&["b", "unacked"]));
         assert_eq!(lost(&keys(&["celery"]), &[], &prefix), keys(&["celery"]));
+    }
+
+    #[test]
+    fn queues_are_back_where_a_journal_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join(EVIDENCE);
+        std::fs::create_dir_all(&place).unwrap();
+        let put = |rid: &str, id: &str, done: bool| {
+            let run = evidence::RunDir::create(&place, rid, &Redactor::new()).unwrap();
+            let _: Result<()> = run.journal.act("rollback", PUT_BACK, json!({ "of": id }), || match done {
+                true => Ok(((), json!({}))),
+                false => Err(Fault::new("no Redis").into()),
+            });
+        };
+        put("rbk_1", "one", true);
+        put("rbk_2", "two", false);
+        let told = |id| put_back_before(root.path(), id).unwrap();
+        assert_eq!([told("one"), told("two"), told("three")], [true, false, false]);
     }
 }

@@ -156,6 +156,17 @@ impl Stand {
         }
     }
 
+    /// A task that some worker has taken and not done, so that there is always a queue to set aside.
+    pub fn a_task_is_held(&self) {
+        assert_eq!(self.redis(&["SET", "unacked_held", "task"]), ["OK"]);
+    }
+
+    /// That task waits on.
+    #[track_caller]
+    pub fn the_task_is_there(&self, at: &str) {
+        assert_eq!(self.redis(&["GET", "unacked_held"]), ["task"], "what waited in a queue{at}");
+    }
+
     /// A command of Redis, its answer by lines.
     #[track_caller]
     pub fn redis(&self, command: &[&str]) -> Vec<String> {

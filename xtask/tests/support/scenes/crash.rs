@@ -25,6 +25,7 @@ impl Case {
         let mut stand = Stand::new();
         stand.stop_soon();
         let (evidence, kept) = stand.first_release();
+        stand.a_task_is_held();
         let die = Die::build(&stand);
         let commit = stand.head();
         Case { first: evidence.rid(), stand, die, kept, checks: Checks::default(), commit, tries: 0 }
@@ -84,6 +85,7 @@ impl Case {
             before.data_services_ran_on(stand, at);
             before.checkout_untouched(stand, at);
             before.last_good_untouched(stand, at);
+            stand.the_task_is_there(at);
             stand.runs_version("1");
             if failed.is_some() {
                 before.code_is_back(stand, "1", commit, at);
