@@ -96,7 +96,11 @@ pub fn run() {
                     } else {
                         let _ = std::fs::remove_dir_all(&cell.dir);
                     }
-                    results.lock().unwrap().push((number, found));
+                    let mut results = results.lock().unwrap();
+                    results.push((number, found));
+                    if results.len().is_multiple_of(100) {
+                        note(format!("{} of {} cells", results.len(), plans.len()));
+                    }
                 }
             });
         }
