@@ -116,7 +116,7 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str, set_aside: &[String]) -> Result
         let copies: Vec<&String> = told.iter().filter(|key| key.starts_with(&prefix)).collect();
         let lost = lost(set_aside, &copies, &prefix);
         // One that died at its very end had put them back and then forgotten copies and mark.
-        if !lost.is_empty() && put_back_before(&ctx.config.repo, id)? {
+        if !lost.is_empty() && put_back_before(&ctx.config.repo, &ctx.run.path, id)? {
             return Ok((Thawed::note("the queue keys were put back before"), json!({ "already": true })));
         }
         // What a version without the mark has set aside counts, too.
@@ -148,14 +148,14 @@ pub fn thaw(ctx: &Ctx<'_>, step: &str, id: &str, set_aside: &[String]) -> Result
     })
 }
 
-/// Has any run put the queues of run `id` back, by its journal?
-fn put_back_before(repo: &Path, id: &str) -> Result<bool> {
-    let done = |lines: &[Line]| {
-        let of = |l: &Line| l.kind == LineKind::Intent && l.act == PUT_BACK && l.data["of"] == id;
-        lines.iter().skip_while(|l| !of(l)).any(|l| l.kind == LineKind::Done && l.act == PUT_BACK)
+/// Has a run that is over, not this one in `own`, put the queues of run `id` back, by its journal?
+fn put_back_before(repo: &Path, own: &Path, id: &str) -> Result<bool> {
+    let done = |lines: Vec<Line>| {
+        let acts: Vec<Line> = lines.into_iter().filter(|l| l.act == PUT_BACK).collect();
+        acts.windows(2).any(|two| two[0].data["of"] == id && two[1].kind == LineKind::Done)
     };
     let runs = evidence::runs(&repo.join(EVIDENCE))?;
-    Ok(runs.iter().any(|dir| done(&read_up_to_damage(&dir.join("events.jsonl")))))
+    Ok(runs.iter().filter(|dir| *dir != own).any(|dir| done(read_up_to_damage(&dir.join("events.jsonl")))))
 }
 
 /// Of the keys that were set aside, those that have no copy any more.
@@ -221,7 +221,8 @@ mod tests {
         };
         put("rbk_1", "one", true);
         put("rbk_2", "two", false);
-        let told = |id| put_back_before(root.path(), id).unwrap();
+        let told = |id| put_back_before(root.path(), &place.join("rbk_3"), id).unwrap();
         assert_eq!([told("one"), told("two"), told("three")], [true, false, false]);
+        assert!(!put_back_before(root.path(), &place.join("rbk_1"), "one").unwrap(), "its own try");
     }
 }

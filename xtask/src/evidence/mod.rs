@@ -13,7 +13,7 @@ mod verify;
 
 pub use derive::{Begun, STARTED_ANEW, begun, derive};
 pub use digest::{Mismatch, NAME as DIGEST, check as check_digest, write as write_digest};
-pub use journal::{Journal, Line, LineKind, read as read_journal, read_first, read_up_to_damage};
+pub use journal::{Journal, Line, LineKind, read as read_journal, read_up_to_damage};
 pub use judge::{
     Charge, END_STOP, Judgement, OPEN_BACK, RECORD, REPLACE, Reached, STOP, STOP_BACK, UNFENCE, UP, judge,
     other_images, reached, replaced,
@@ -247,7 +247,7 @@ pub fn runs(root: &Path) -> Result<Vec<PathBuf>> {
 
 /// When a run began: the time of its first journal line, or, where that is damaged, the time in its name.
 pub fn began(dir: &Path) -> Option<String> {
-    read_first(&dir.join("events.jsonl")).map(|first| first.time).or_else(|| time_in_name(dir))
+    journal::read_first(&dir.join("events.jsonl")).map(|first| first.time).or_else(|| time_in_name(dir))
 }
 
 /// The same, to sort by. A run of which nobody knows it counts as the newest, so that no other one is

@@ -116,7 +116,8 @@ pub(super) fn repr_bytes(value: &str) -> String {
 
 /// As dumps have it, and `bytea`.
 pub(super) fn hex(value: &str, capitals: bool) -> String {
-    value.bytes().map(|b| if capitals { format!("{b:02X}") } else { format!("{b:02x}") }).collect()
+    let hex = crate::fsx::hex(value.as_bytes());
+    if capitals { hex.to_uppercase() } else { hex }
 }
 
 /// As Windows programs write it when they think in UTF-16.

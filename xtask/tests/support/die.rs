@@ -82,6 +82,13 @@ pub fn some<T: Clone>(moments: Vec<T>, count: usize) -> Vec<T> {
     (0..count).map(|n| moments[(n as f64 * part + shift) as usize].clone()).collect()
 }
 
+/// Some of them behind those that are always there.
+pub fn some_and(mut always: Vec<Moment>, moments: Vec<Moment>, count: usize) -> Vec<Moment> {
+    let others: Vec<Moment> = some(moments, count).into_iter().filter(|m| !always.contains(m)).collect();
+    always.extend(others);
+    always
+}
+
 /// What chooses them: the same for a day, so that who sees it fail can run it again, and tomorrow
 /// others have their turn.
 pub fn seed() -> u64 {

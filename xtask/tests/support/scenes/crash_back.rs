@@ -3,7 +3,7 @@
 //! `rollback` finishes or undoes it, and nothing is left over.
 
 use crate::support::before::{Before, content_is, live_oid, no_row_is_lost, no_row_is_nowhere};
-use crate::support::die::{Die, Moment, moments, some};
+use crate::support::die::{Die, Moment, moments, some_and};
 use crate::support::leftovers::Kept;
 use crate::support::process::tool;
 use crate::support::stand::EVIDENCE;
@@ -69,13 +69,12 @@ impl Case {
 /// Those around the fence are always there: with it the way back becomes another one.
 fn around_the_fence(moments: Vec<Moment>) -> Vec<Moment> {
     let [step, act] = ["rollback", "fence before the swap"];
-    let mut all = vec![
+    let all = vec![
         Moment::before("intent", step, act),
         Moment::after("intent", step, act),
         Moment::before("done", step, act),
     ];
-    all.extend(some(moments, 2).into_iter().filter(|m| !all.contains(m)).collect::<Vec<_>>());
-    all
+    some_and(all, moments, 2)
 }
 
 #[test]
@@ -128,10 +127,7 @@ fn an_undo_of_a_release_that_is_killed_at_any_act_is_ended_by_the_next() {
     case.stand.a_task_is_held();
     // At its end everything is back and its copies are forgotten: that one is always there.
     let end = Moment::before("done", "rollback", "step");
-    let mut chosen = some(moments(&whole), 1);
-    chosen.retain(|moment| *moment != end);
-    chosen.push(end);
-    for moment in chosen {
+    for moment in some_and(vec![end], moments(&whole), 1) {
         let writer = Writer::start(&case.stand, "undone");
         let before = Before::of(&case.stand);
         let release = case.stand.evidence(&case.stand.run(&["release", "--yes"]).expect(0));
@@ -170,11 +166,7 @@ fn a_first_release_that_is_killed_at_any_act_is_undone() {
     let begun = Moment::before("done", "precheck", "start data services");
     let all = moments(&whole);
     assert!(all.contains(&begun), "a first release does not start the data services any more");
-    let mut chosen = some(all, 2);
-    if !chosen.contains(&begun) {
-        chosen.insert(0, begun);
-    }
-    for moment in chosen {
+    for moment in some_and(vec![begun], all, 2) {
         case.stand.down();
         let rid = case.killed("rel", &["release", "--yes"], &moment);
         let (outcome, record) = case.back(&moment.name);
