@@ -140,10 +140,10 @@ pub fn sha256_file(path: &Path) -> Result<(String, u64)> {
     sha256_reader(file).with_context(|| format!("read {}", path.display()))
 }
 
-/// Hashes a reader to its end in 1 MiB pieces: memory does not grow with the file.
+/// Hashes a reader to its end in 128 KiB pieces: memory does not grow with the file.
 pub fn sha256_reader(mut reader: impl Read) -> std::io::Result<(String, u64)> {
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0u8; 1 << 20];
+    let mut buffer = vec![0u8; 128 << 10];
     let mut total = 0u64;
     loop {
         let read = reader.read(&mut buffer)?;
@@ -157,7 +157,12 @@ pub fn sha256_reader(mut reader: impl Read) -> std::io::Result<(String, u64)> {
 
 /// The sha256 of bytes in memory, lower-case hex.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(&digest(bytes))
+}
+
+/// The sha256 of bytes in memory.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// Lower-case hex.

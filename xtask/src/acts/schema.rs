@@ -10,8 +10,8 @@ use crate::stand::psql::{Psql, QUESTION};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// `kind schema.name` to the hash of its text.
-pub type Objects = BTreeMap<String, String>;
+/// `kind schema.name` to the sha256 of its text: of thousands of tables, so as bytes.
+pub type Objects = BTreeMap<String, [u8; 32]>;
 
 /// Reads the schema of a database, of a snapshot where one is given.
 pub fn read(ctx: &Ctx<'_>, pg: &Pg, database: &str, app: &str, snapshot: Option<&str>) -> Result<Objects> {
@@ -73,10 +73,10 @@ impl Splitter {
         if let Some(key) = self.key.take() {
             // The settings that pg_dump writes between objects depend on their order.
             let text: Vec<&str> = text.lines().filter(|l| !l.starts_with("SET default_")).collect();
-            let hash = fsx::sha256(text.join("\n").as_bytes());
-            let place = self.objects.entry(key).or_default();
+            let hash = fsx::digest(text.join("\n").as_bytes());
+            let place = self.objects.entry(key);
             // Overloaded names: both texts count.
-            *place = if place.is_empty() { hash } else { fsx::sha256(format!("{place}{hash}").as_bytes()) };
+            place.and_modify(|first| *first = fsx::digest(&[*first, hash].concat())).or_insert(hash);
         }
     }
 
