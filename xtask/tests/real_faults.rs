@@ -1,6 +1,6 @@
 //! The fault matrix: every external call of a release and of its way back,
-//! broken in every way that a program can break. `docker` and `git` are this
-//! very binary, on a PATH that holds nothing else; it answers from recordings
+//! broken in every way that a program can break. `docker` and `git` are a relay
+//! to this process, on a PATH that holds nothing else; it answers from recordings
 //! that the same run makes on the real engine (docs/faults.md).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
@@ -8,6 +8,8 @@
 mod acts;
 #[path = "faults/broken.rs"]
 mod broken;
+#[path = "faults/caller.rs"]
+mod caller;
 #[path = "faults/judge.rs"]
 mod judge;
 #[path = "faults/judged.rs"]
@@ -29,9 +31,6 @@ mod tape;
 fn main() {
     let called = std::env::args().next().unwrap_or_default();
     let name = called.rsplit('/').next().unwrap_or_default();
-    if std::env::var_os(tape::SETUP).is_some() && ["docker", "git", "pwsh"].contains(&name) {
-        player::play(name);
-    }
     if std::env::var_os(tape::SETUP).is_some() && name == "xtask" {
         // The program itself, but for this: a call that hangs costs seconds and not hours.
         xtask::exec::cap_calls(stage::LONGEST);

@@ -118,8 +118,8 @@ pub fn broken_rules(play: Play, phase: Phase, cell: &Cell, believed: bool) -> Ve
     if cell.took > Duration::from_secs(120) {
         wrong.push(format!("took {} s", cell.took.as_secs()));
     }
-    if poll(Duration::from_secs(30), || living(&cell.setup).is_empty().then_some(())).is_none() {
-        wrong.push(format!("processes live on: {:?}", living(&cell.setup)));
+    if poll(Duration::from_secs(30), || living(&cell.player).is_empty().then_some(())).is_none() {
+        wrong.push(format!("processes live on: {:?}", living(&cell.player)));
     }
     wrong
 }
@@ -178,8 +178,8 @@ fn json(path: &Path) -> Value {
 }
 
 /// Processes that carry the cell's own mark.
-fn living(setup: &str) -> Vec<String> {
-    let mark = format!("{SETUP}={setup}");
+fn living(player: &str) -> Vec<String> {
+    let mark = format!("{SETUP}={player}");
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     all.filter(|p| {
         let env = std::fs::read(p.path().join("environ")).unwrap_or_default();

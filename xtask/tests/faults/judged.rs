@@ -60,10 +60,10 @@ fn made(play: Play, phase: Phase, code: u8, asked: &[&'static str]) -> Made {
         last_good_is(dir, &record);
     }
     let (dir, outcome) = (scratch.path().to_path_buf(), outcome(play, code));
-    let setup = dir.join("setup.json").display().to_string();
+    let player = dir.join("player").display().to_string();
     let calls = asked.iter().map(|label| call(label, None)).collect();
     let took = Duration::from_secs(1);
-    let cell = Cell { calls, took, outcome, repo, before, dir, setup, other: BTreeSet::new() };
+    let cell = Cell { calls, took, outcome, repo, before, dir, player, other: BTreeSet::new() };
     let mut made = Made { play, phase, label: BROKEN, kind: Kind::Exit1, scratch, cell };
     if code == 0 && play == Play::Release {
         last_good_is(&made.cell.repo, &json!({ "rid": play.rid() }));

@@ -23,7 +23,7 @@ const ONLY: &str = "XTASK_FAULTS_ONLY";
 /// the stop for every third; others each day.
 const EXTENT: &str = "XTASK_FAULTS";
 /// Cells at once: most of their time they wait.
-const LANES: usize = 6;
+const LANES: usize = 12;
 
 /// A cell to be tried.
 struct Plan {

@@ -5,6 +5,8 @@
 use crate::judge::Phase;
 use crate::plays::Play;
 use crate::tape::Kind;
+use regex::Regex;
+use std::sync::LazyLock;
 
 /// An exception.
 pub struct Named {
@@ -220,6 +222,9 @@ pub fn idle(calls: &[(Play, Phase, String)]) -> Vec<String> {
     NAMED.iter().filter(|n| !fits(n)).map(|n| format!("{:?} {}", n.when, n.call)).collect()
 }
 
+/// The short id of a run.
+static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new("[0-9]{8}t[0-9]{6}_[0-9a-f]{4}").unwrap());
+
 /// What a call is, without what differs from stand to stand: the program, its sub command and what it is
 /// asked; a container's id and how the password comes are left out.
 pub fn name(label: &str) -> String {
@@ -245,8 +250,7 @@ pub fn name(label: &str) -> String {
     let known = words.iter().map(|w| if sha(w) { format!("{{{{SHA}}}}{}", &w[40..]) } else { (*w).into() });
     let text = known.collect::<Vec<String>>().join(" ");
     // Of the run that is undone.
-    let id = regex::Regex::new("[0-9]{8}t[0-9]{6}_[0-9a-f]{4}").unwrap();
-    id.replace_all(&text, "{{ID}}")
+    ID.replace_all(&text, "{{ID}}")
         .replace(r#"sh -c PGPASSWORD="${PGPASSWORD-${POSTGRES_PASSWORD-}}" exec "$@" sh "#, "")
 }
 

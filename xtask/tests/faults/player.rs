@@ -4,33 +4,72 @@
 //! the checkout, because its answers are files. A call may be broken in either.
 #![allow(clippy::disallowed_methods)] // the stand-in of what the program's own exec starts
 
-use super::broken::{is_true, printed, refused, rows};
-use super::tape::{Answer, Kind, SETUP, Tape, Turn};
+use crate::broken::{is_true, printed, refused, rows};
+use crate::caller::{Caller, End};
+use crate::tape::{Answer, Kind, Tape, Turn};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What an unknown call ends with.
 pub const UNKNOWN: i32 = 97;
 
-/// Answers for `program`; never returns.
-pub fn play(program: &str) -> ! {
-    let at = std::env::var_os(SETUP).expect("no tape was named");
-    let tape = Tape::open(at.as_ref());
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let code = match program {
-        "git" => git(&tape, &args),
-        "docker" if is_session(&args) => session(&tape, &args),
-        "docker" => docker(&tape, &args),
-        _ => unknown(program, &args.join(" ")),
-    };
-    std::process::exit(code)
+/// Answers the calls of one run, each in a thread of its own, until it is dropped.
+pub struct Player {
+    /// The socket: what the relays are told (`SETUP`).
+    pub at: PathBuf,
+    pub tape: Arc<Tape>,
+    over: Arc<AtomicBool>,
 }
 
-fn unknown(program: &str, what: &str) -> i32 {
-    eprintln!("no recording has this call of {program}: {what}");
-    UNKNOWN
+impl Player {
+    pub fn start(tape: Tape, state: &Path) -> Player {
+        let at = state.join("player");
+        let listener = UnixListener::bind(&at).unwrap();
+        let (tape, over) = (Arc::new(tape), Arc::new(AtomicBool::new(false)));
+        let (plays, ends) = (Arc::clone(&tape), Arc::clone(&over));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if ends.load(Ordering::SeqCst) {
+                    return;
+                }
+                let tape = Arc::clone(&plays);
+                std::thread::spawn(move || {
+                    if let Some(caller) = Caller::read(stream) {
+                        let end = play(&tape, &caller);
+                        caller.end(end);
+                    }
+                });
+            }
+        });
+        Player { at, tape, over }
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        // It waits for a call.
+        let _ = UnixStream::connect(&self.at);
+    }
+}
+
+fn play(tape: &Tape, caller: &Caller) -> End {
+    match caller.program.as_str() {
+        "git" => git(tape, caller),
+        "docker" if is_session(&caller.args) => session(tape, caller),
+        "docker" => docker(tape, caller),
+        program => unknown(caller, program, &caller.args.join(" ")),
+    }
+}
+
+fn unknown(caller: &Caller, program: &str, what: &str) -> End {
+    caller.err(format!("no recording has this call of {program}: {what}\n").as_bytes());
+    End::Exit(UNKNOWN)
 }
 
 fn is_session(args: &[String]) -> bool {
@@ -38,16 +77,21 @@ fn is_session(args: &[String]) -> bool {
     args.iter().any(|a| a == "exec") && (last == Some("ON_ERROR_STOP=0") || last == Some("sh"))
 }
 
-fn real(tape: &Tape, program: &str, args: &[String]) -> Command {
+/// The real program, its three streams in our hands.
+fn start(tape: &Tape, program: &str, caller: &Caller) -> Child {
     let mut command = Command::new(program);
-    command.args(args).env("PATH", &tape.setup.path);
-    command
+    command.args(&caller.args).current_dir(&caller.dir).env_clear().envs(caller.env.iter().cloned());
+    command.env("PATH", &tape.setup.path);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The real docker, its three streams in our hands.
-fn start(tape: &Tape, args: &[String]) -> Child {
-    let mut command = real(tape, &tape.setup.docker, args);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+/// What the real program says to this.
+fn truth(tape: &Tape, program: &str, caller: &Caller, input: Vec<u8>) -> Answer {
+    let mut child = start(tape, program, caller);
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::spawn(move || stdin.write_all(&input));
+    let done = child.wait_with_output().unwrap();
+    Answer { out: done.stdout, err: done.stderr, exit: done.status.code().unwrap_or(128) }
 }
 
 /// Words that say that a call changes something.
@@ -72,8 +116,8 @@ fn acts(words: &str) -> bool {
     DOCKER.iter().chain(&SQL).any(|w| words.contains(w)) && !words.contains(" -l /")
 }
 
-fn git(tape: &Tape, args: &[String]) -> i32 {
-    let mut words = args.iter();
+fn git(tape: &Tape, caller: &Caller) -> End {
+    let mut words = caller.args.iter();
     let mut rest = Vec::new();
     while let Some(word) = words.next() {
         if word == "-c" {
@@ -84,85 +128,69 @@ fn git(tape: &Tape, args: &[String]) -> i32 {
     }
     let (key, label) = tape.key(&format!("git {}", rest.join(" ")));
     let act = acts(&label);
-    let fault = tape.pass(&key, &label, act);
-    let run = || {
-        let done = real(tape, &tape.setup.git, args).stdin(Stdio::inherit()).output().unwrap();
-        Answer { out: done.stdout, err: done.stderr, exit: done.status.code().unwrap_or(128) }
-    };
-    match fault {
-        None => give(&run()),
-        Some(Kind::Lie) if act => 0,
+    let program = &tape.setup.git;
+    match tape.pass(&key, &label, act) {
+        None => End::Real(program.clone(), tape.setup.path.clone()),
+        Some(Kind::Lie) if act => End::Exit(0),
         // What is broken did nothing, but for an answer that needs the real one.
-        Some(kind @ (Kind::Exit1 | Kind::Killed | Kind::Hangs)) => broken(kind, &Answer::default()),
-        Some(kind @ (Kind::Empty | Kind::Garbage)) if act => broken(kind, &Answer::default()),
+        Some(kind @ (Kind::Exit1 | Kind::Killed | Kind::Hangs)) => broken(caller, kind, &Answer::default()),
+        Some(kind @ (Kind::Empty | Kind::Garbage)) if act => broken(caller, kind, &Answer::default()),
         Some(kind) => {
-            let truth = run();
+            let truth = truth(tape, program, caller, caller.whole_input());
             if !act && is_true(kind, &truth, false) {
                 tape.was_true(&key, &label);
             }
-            broken(kind, &truth)
+            broken(caller, kind, &truth)
         }
     }
 }
 
-fn docker(tape: &Tape, args: &[String]) -> i32 {
-    let mut input = Vec::new();
-    std::io::stdin().read_to_end(&mut input).unwrap();
+fn docker(tape: &Tape, caller: &Caller) -> End {
+    let input = caller.whole_input();
     let told = match std::str::from_utf8(&input) {
         Ok("") => String::new(),
         Ok(text) => format!(" < {text}"),
         Err(_) => " < bytes".into(),
     };
-    let raw = args.join(" ") + &told;
+    let raw = caller.args.join(" ") + &told;
     let (key, label) = tape.key(&format!("docker {raw}"));
     let act = acts(&label);
     if !tape.setup.record {
         return match tape.turn(&key, &label, &raw, act) {
-            Turn::Serve(answer) => give(&answer),
-            Turn::Break(kind, answer) => broken(kind, &answer),
-            Turn::Unknown => unknown("docker", &raw),
+            Turn::Serve(answer) => give(caller, &answer),
+            Turn::Break(kind, answer) => broken(caller, kind, &answer),
+            Turn::Unknown => unknown(caller, "docker", &raw),
         };
     }
     tape.pass(&key, &label, act);
     if tape.breaks(&label) {
-        return broken(Kind::Exit1, &Answer::default());
+        return broken(caller, Kind::Exit1, &Answer::default());
     }
-    let mut child = start(tape, args);
-    let mut stdin = child.stdin.take().unwrap();
-    std::thread::spawn(move || stdin.write_all(&input));
-    let done = child.wait_with_output().unwrap();
-    let answer = Answer { out: done.stdout, err: done.stderr, exit: done.status.code().unwrap_or(128) };
+    let answer = truth(tape, &tape.setup.docker, caller, input);
     tape.keep(&key, &label, act, &answer);
-    give(&answer)
+    give(caller, &answer)
 }
 
-fn give(answer: &Answer) -> i32 {
-    let _ = std::io::stderr().write_all(&answer.err);
-    let _ = std::io::stdout().write_all(&answer.out).and_then(|()| std::io::stdout().flush());
-    answer.exit
-}
-
-fn hang() -> ! {
-    loop {
-        std::thread::sleep(Duration::from_secs(3600));
-    }
+fn give(caller: &Caller, answer: &Answer) -> End {
+    caller.err(&answer.err);
+    caller.out(&answer.out);
+    End::Exit(answer.exit)
 }
 
 /// A whole call, broken.
-fn broken(kind: Kind, answer: &Answer) -> i32 {
+fn broken(caller: &Caller, kind: Kind, answer: &Answer) -> End {
     match kind {
         Kind::Exit1 => {
-            eprintln!("error: broken on purpose");
-            return 1;
+            caller.err(b"error: broken on purpose\n");
+            End::Exit(1)
         }
-        Kind::Killed => std::process::abort(),
-        Kind::Hangs => hang(),
+        Kind::Killed => End::Killed,
+        Kind::Hangs => End::Hangs,
         Kind::Empty | Kind::Garbage | Kind::Half | Kind::Lie => {
-            let told = printed(kind, &answer.out).unwrap_or_default();
-            drop(std::io::stdout().write_all(&told));
+            caller.out(&printed(kind, &answer.out).unwrap_or_default());
+            End::Exit(0)
         }
     }
-    0
 }
 
 /// The mark that ends a question: the last word of its last line.
@@ -176,17 +204,18 @@ fn mark_of(line: &str) -> Option<String> {
 }
 
 /// A psql or a shell that is talked to: one entry for each question.
-fn session(tape: &Tape, args: &[String]) -> i32 {
+fn session(tape: &Tape, caller: &Caller) -> End {
+    let args = &caller.args;
     let database = args.iter().position(|a| a == "-d").and_then(|at| args.get(at + 1));
     let where_to = database.map_or_else(|| format!("sh {}", args[args.len() - 2]), |d| format!("psql {d}"));
-    let mut talk = tape.setup.record.then(|| Talk::start(tape, args));
+    let mut talk = tape.setup.record.then(|| Talk::start(tape, caller));
     let mut asked = String::new();
     let mut line = String::new();
-    let mut input = std::io::stdin().lock();
+    let mut input = caller.input();
     loop {
         line.clear();
         if input.read_line(&mut line).unwrap_or(0) == 0 {
-            return talk.map_or(0, Talk::end);
+            return End::Exit(talk.map_or(0, Talk::end));
         }
         asked.push_str(&line);
         let Some(mark) = mark_of(line.trim_end()) else { continue };
@@ -200,52 +229,55 @@ fn session(tape: &Tape, args: &[String]) -> i32 {
             Some(talk) => {
                 tape.pass(&key, &label, act);
                 let broken = tape.breaks(&label);
-                let answer = if broken { refused(&where_to) } else { talk.ask(&question, &mark) };
-                say(&answer, &mark);
+                let answer = if broken { Ok(refused(&where_to)) } else { talk.ask(&question, &mark) };
+                let answer = match answer {
+                    Ok(answer) => answer,
+                    Err(code) => return End::Exit(code),
+                };
+                say(caller, &answer, &mark);
                 if !broken {
                     tape.keep(&key, &label, act, &answer);
                 }
             }
             None => match tape.turn(&key, &label, &raw, act) {
-                Turn::Serve(answer) => say(&answer, &mark),
+                Turn::Serve(answer) => say(caller, &answer, &mark),
                 Turn::Break(kind, answer) => {
-                    if let Some(code) = said_wrong(kind, &answer, &where_to, &mark) {
-                        return code;
+                    if let Some(end) = said_wrong(caller, kind, &answer, &where_to, &mark) {
+                        return end;
                     }
                 }
-                Turn::Unknown => return unknown(&where_to, sql),
+                Turn::Unknown => return unknown(caller, &where_to, sql),
             },
         }
     }
 }
 
-/// An answer of a session, broken; with an exit code where the session ends by it.
-fn said_wrong(kind: Kind, answer: &Answer, where_to: &str, mark: &str) -> Option<i32> {
+/// An answer of a session, broken; with an end where the session ends by it.
+fn said_wrong(caller: &Caller, kind: Kind, answer: &Answer, where_to: &str, mark: &str) -> Option<End> {
     let text = String::from_utf8_lossy(&answer.out).into_owned();
     let (rows, rest) = rows(&text);
     match kind {
-        Kind::Exit1 => say(&refused(where_to), mark),
-        Kind::Killed => std::process::abort(),
-        Kind::Hangs => hang(),
+        Kind::Exit1 => say(caller, &refused(where_to), mark),
+        Kind::Killed => return Some(End::Killed),
+        Kind::Hangs => return Some(End::Hangs),
         Kind::Empty | Kind::Garbage | Kind::Lie => {
             let mut out = printed(kind, rows.as_bytes()).unwrap_or_default();
             out.extend_from_slice(rest.as_bytes());
-            say(&Answer { out, ..answer.clone() }, mark);
+            say(caller, &Answer { out, ..answer.clone() }, mark);
         }
         Kind::Half => {
             let half = text.chars().take(text.chars().count() / 2).collect::<String>();
-            say(&Answer { out: half.into_bytes(), ..Answer::default() }, mark);
-            return Some(0);
+            say(caller, &Answer { out: half.into_bytes(), ..Answer::default() }, mark);
+            return Some(End::Exit(0));
         }
     }
     None
 }
 
-fn say(answer: &Answer, mark: &str) {
+fn say(caller: &Caller, answer: &Answer, mark: &str) {
     let live = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("{{MARK}}", mark);
-    let _ = std::io::stderr().write_all(live(&answer.err).as_bytes());
-    let _ = std::io::stdout().write_all(live(&answer.out).as_bytes());
-    let _ = std::io::stdout().flush();
+    caller.err(live(&answer.err).as_bytes());
+    caller.out(live(&answer.out).as_bytes());
 }
 
 /// A real session while it is recorded.
@@ -256,8 +288,8 @@ struct Talk {
 }
 
 impl Talk {
-    fn start(tape: &Tape, args: &[String]) -> Talk {
-        let mut child = start(tape, args);
+    fn start(tape: &Tape, caller: &Caller) -> Talk {
+        let mut child = start(tape, &tape.setup.docker, caller);
         let out = BufReader::new(child.stdout.take().unwrap());
         let mut from = child.stderr.take().unwrap();
         let err = Arc::new(Mutex::new(Vec::new()));
@@ -271,14 +303,15 @@ impl Talk {
         Talk { child, out, err }
     }
 
-    fn ask(&mut self, question: &str, mark: &str) -> Answer {
+    /// Or the code with which the session ended before it had answered.
+    fn ask(&mut self, question: &str, mark: &str) -> Result<Answer, i32> {
         let stdin = self.child.stdin.as_mut().unwrap();
         let _ = stdin.write_all(question.as_bytes()).and_then(|()| stdin.flush());
         let mut out = String::new();
         loop {
             let mut line = String::new();
             if self.out.read_line(&mut line).unwrap_or(0) == 0 {
-                std::process::exit(self.child.wait().ok().and_then(|s| s.code()).unwrap_or(1));
+                return Err(self.child.wait().ok().and_then(|s| s.code()).unwrap_or(1));
             }
             out.push_str(&line);
             if line.trim_end() == mark {
@@ -296,7 +329,7 @@ impl Talk {
         };
         self.err.lock().unwrap().clear();
         let folded = |text: String| text.replace(mark, "{{MARK}}").into_bytes();
-        Answer { out: folded(out), err: folded(err), exit: 0 }
+        Ok(Answer { out: folded(out), err: folded(err), exit: 0 })
     }
 
     fn end(mut self) -> i32 {

@@ -2,12 +2,13 @@
 //! checkout as it was then, with the player in place of docker and git.
 #![allow(clippy::disallowed_methods)]
 
+use crate::player::Player;
 use crate::plays::{BACKUP, Play};
 use crate::support::die::{Die, Moment};
 use crate::support::process::{self, Outcome, tool};
 use crate::support::stand::EVIDENCE;
 use crate::support::{Stand, note};
-use crate::tape::{Call, Fault, Kind, SETUP, Setup};
+use crate::tape::{Call, Fault, Index, Kind, SETUP, Setup, Tape};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -40,6 +41,8 @@ pub struct Stage {
     port: u16,
     name: String,
     answers: BTreeMap<String, (u16, String)>,
+    #[serde(skip)]
+    indexes: Mutex<BTreeMap<Play, Arc<Index>>>,
 }
 
 fn real(program: &str) -> String {
@@ -94,6 +97,7 @@ impl Stage {
             answers,
             place,
             _scratch: scratch,
+            indexes: Mutex::default(),
         };
         stage.link();
         stage.base(Play::Release);
@@ -141,12 +145,17 @@ impl Stage {
         stage
     }
 
-    /// This binary under the names that it plays.
+    /// The relay under the names that it plays, and this binary as the program.
     fn link(&self) {
-        let played = ["docker", "git", "pwsh"].map(|program| self.bin.join(program));
-        for link in played.into_iter().chain([self.place.join("xtask")]) {
+        let relay = self.place.join("relay");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/relay.rs");
+        let (out, source) = (relay.display().to_string(), source.display().to_string());
+        tool("rustc", &["--edition=2024", "-O", "-o", &out, &source], &self.place, None);
+        let links = ["docker", "git", "pwsh"].map(|program| (self.bin.join(program), relay.clone()));
+        let this = (self.place.join("xtask"), std::env::current_exe().unwrap());
+        for (link, to) in links.into_iter().chain([this]) {
             let _ = std::fs::remove_file(&link);
-            std::os::unix::fs::symlink(std::env::current_exe().unwrap(), link).unwrap();
+            std::os::unix::fs::symlink(to, link).unwrap();
         }
     }
 
@@ -177,21 +186,27 @@ impl Stage {
             rid: rid.into(),
             dir: self.dir.clone(),
             port: self.port,
-            ..self.setup(play, &state)
+            ..self.setup(play)
         };
-        let at = self.write(&setup, &state);
+        let player = Player::start(Tape::open(setup, Arc::default()), &state);
         let path = self.bin.display().to_string();
         // The API of the version that goes back is answered for: real containers, and a smoke that fails.
         let lane = Lane::open(self);
-        *lane.log.lock().unwrap() = (code == 30).then(|| state.join("log.jsonl"));
+        lane.fails(code == 30, &player);
         let api = format!("http://127.0.0.1:{}", if code == 30 { lane.port } else { self.port });
+        let at = player.at.display().to_string();
         let env = [("PATH", path.as_str()), (SETUP, at.as_str()), ("API_BASE", api.as_str())];
         let args = play.args(rid, &stand.repo);
         stand.run_with(&env, &args.iter().map(String::as_str).collect::<Vec<_>>()).expect(code);
-        note(format!("recorded {rid}: {} calls", calls(&state).len()));
+        note(format!("recorded {rid}: {} calls", player.tape.calls().len()));
     }
 
-    fn setup(&self, play: Play, state: &Path) -> Setup {
+    fn index(&self, play: Play) -> Arc<Index> {
+        let mut indexes = self.indexes.lock().unwrap();
+        Arc::clone(indexes.entry(play).or_insert_with(|| Arc::new(Index::read(&self.tape_of(play)))))
+    }
+
+    fn setup(&self, play: Play) -> Setup {
         Setup {
             record: false,
             docker: real("docker"),
@@ -199,18 +214,11 @@ impl Stage {
             path: std::env::var("PATH").unwrap(),
             tape: self.tape_of(play),
             first: 0,
-            state: state.into(),
             dir: String::new(),
             port: 0,
             rid: play.rid().into(),
             faults: Vec::new(),
         }
-    }
-
-    fn write(&self, setup: &Setup, state: &Path) -> String {
-        let at = state.join("setup.json");
-        std::fs::write(&at, serde_json::to_vec(setup).unwrap()).unwrap();
-        at.display().to_string()
     }
 
     /// One run of the program on a fresh copy, with these calls broken. `bad`: the API of the new
@@ -233,9 +241,9 @@ impl Stage {
         }
         let state = dir.join("state");
         std::fs::create_dir(&state).unwrap();
-        let setup = Setup { dir: here, port: lane.port, faults: faults.to_vec(), ..self.setup(play, &state) };
-        let at = self.write(&setup, &state);
-        *lane.log.lock().unwrap() = bad.then(|| state.join("log.jsonl"));
+        let setup = Setup { dir: here, port: lane.port, faults: faults.to_vec(), ..self.setup(play) };
+        let player = Player::start(Tape::open(setup, self.index(play)), &state);
+        lane.fails(bad, &player);
         let mut command = process::program(&self.place.join("xtask").display().to_string(), &["--repo"]);
         command.arg(&repo).args(play.args(play.rid(), &repo)).current_dir("/");
         for (name, _) in std::env::vars_os() {
@@ -244,7 +252,7 @@ impl Stage {
                 command.env_remove(name);
             }
         }
-        command.envs(SETTINGS).env("PATH", &self.bin).env(SETUP, &at).env("TMPDIR", dir.join("tmp"));
+        command.envs(SETTINGS).env("PATH", &self.bin).env(SETUP, &player.at).env("TMPDIR", dir.join("tmp"));
         let before = if play.looks() { content(&repo) } else { BTreeMap::new() };
         let start = Instant::now();
         let mut outcome =
@@ -256,7 +264,8 @@ impl Stage {
         let names = before.keys().chain(now.keys());
         let other: BTreeSet<String> = names.filter(|n| before.get(*n) != now.get(*n)).cloned().collect();
         let before = self.base_of(play).join(&self.name);
-        Cell { calls: calls(&state), took, outcome, repo, before, dir, setup: at, other }
+        let (calls, player) = (player.tape.calls(), player.at.display().to_string());
+        Cell { calls, took, outcome, repo, before, dir, player, other }
     }
 }
 
@@ -278,7 +287,8 @@ pub struct Cell {
     /// The checkout as it was before the command.
     pub before: PathBuf,
     pub dir: PathBuf,
-    pub setup: String,
+    /// The mark of its processes: the socket of its player.
+    pub player: String,
     /// Of a command that only looks: the files of the checkout that are not as they were.
     pub other: BTreeSet<String>,
 }
@@ -291,34 +301,29 @@ fn content(repo: &Path) -> BTreeMap<String, String> {
     files.into_iter().filter(|f| f != ".git/index").map(|f| (f.clone(), hash(&f))).collect()
 }
 
-fn calls(state: &Path) -> Vec<Call> {
-    let text = std::fs::read_to_string(state.join("log.jsonl")).unwrap_or_default();
-    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
-}
-
 /// A port with the API's recorded answers on it; one cell at a time.
 pub struct Lane {
     pub port: u16,
-    log: Arc<Mutex<Option<PathBuf>>>,
+    /// Of the run whose new version answers 500.
+    bad: Arc<Mutex<Option<Arc<Tape>>>>,
 }
 
 impl Lane {
     pub fn open(stage: &Stage) -> Lane {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let log: Arc<Mutex<Option<PathBuf>>> = Arc::default();
-        let (answers, bad) = (stage.answers.clone(), Arc::clone(&log));
+        let failing: Arc<Mutex<Option<Arc<Tape>>>> = Arc::default();
+        let (answers, bad) = (stage.answers.clone(), Arc::clone(&failing));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
                 let first = lines.next().unwrap_or_default();
                 lines.find(String::is_empty);
                 let path = first.split(' ').nth(1).unwrap_or_default();
-                let log = bad.lock().unwrap().clone();
-                let ups = log.map_or(0, |log| {
-                    let text = std::fs::read_to_string(log).unwrap_or_default();
-                    text.lines().filter(|l| l.contains(" up -d")).count()
-                });
+                let tape = bad.lock().unwrap().clone();
+                let ups =
+                    |tape: Arc<Tape>| tape.calls().iter().filter(|c| c.label.contains(" up -d")).count();
+                let ups = tape.map_or(0, ups);
                 let (status, body) = match answers.get(path) {
                     Some(_) if ups == 1 && path.contains("orders") => (500, "{\"ok\":false}".to_string()),
                     Some((status, body)) => (*status, body.clone()),
@@ -332,6 +337,11 @@ impl Lane {
                 );
             }
         });
-        Lane { port, log }
+        Lane { port, bad: failing }
+    }
+
+    /// Does the new version of this run answer 500?
+    fn fails(&self, bad: bool, player: &Player) {
+        *self.bad.lock().unwrap() = bad.then(|| Arc::clone(&player.tape));
     }
 }
