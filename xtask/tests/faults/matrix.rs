@@ -19,8 +19,8 @@ const WRITE: &str = "XTASK_FAULTS_WRITE";
 /// Only calls whose label has one of these words, with `;` between them, or of the command with this
 /// name, or of one part of it (`undo Back`).
 const ONLY: &str = "XTASK_FAULTS_ONLY";
-/// `all`: every way for every call; else one of the seven, turn by turn, for every second call, before
-/// the stop for every third; others each day.
+/// `all`: every way for every call; else one of the seven, turn by turn, for every third call, before
+/// the stop for every fourth; others each day.
 const EXTENT: &str = "XTASK_FAULTS";
 /// Cells at once: most of their time they wait.
 const LANES: usize = 12;
@@ -169,15 +169,15 @@ fn every() -> bool {
 }
 
 /// The way in which a usual run with this seed breaks the call of this number; none: not at all. Before
-/// the stop nothing can be lost: every third call stands for its neighbours there, then every second.
+/// the stop nothing can be lost: every fourth call stands for its neighbours there, then every third.
 fn turn(number: usize, phase: Phase, seed: u64) -> Option<Kind> {
     let at = number + (seed % CYCLE) as usize;
-    let every = if phase == Phase::Before { 3 } else { 2 };
+    let every = if phase == Phase::Before { 4 } else { 3 };
     at.is_multiple_of(every).then(|| KINDS[at % KINDS.len()])
 }
 
-/// Days: the seven ways, and every second or third call.
-const CYCLE: u64 = 7 * 2 * 3;
+/// Days: the seven ways, and every third or fourth call.
+const CYCLE: u64 = 7 * 3 * 4;
 
 /// In so many usual runs every call is broken in every way.
 fn every_cell_has_its_turn() {

@@ -119,7 +119,7 @@ fn a_release_that_is_killed_at_any_act_is_undone() {
     let whole = case.stand.run(&["release", "--yes"]).expect(30);
     let evidence = case.stand.evidence(&whole);
     case.kept.rolled_back(evidence.json("rollback.json")["failed_database"].as_str().unwrap());
-    for moment in some(moments(&evidence), 3) {
+    for moment in some(moments(&evidence), 2) {
         let writer = Writer::start(&case.stand, "killed");
         let before = Before::of(&case.stand);
         let rid = case.killed(&moment);
@@ -153,7 +153,7 @@ fn a_recovery_that_is_killed_at_any_act_is_finished_by_the_next() {
     let rid = case.killed(&deployed);
     let whole = case.back("a whole recovery", &rid, &before, writer);
     let evidence = case.stand.evidence(&whole);
-    for moment in some(moments(&evidence), 2) {
+    for moment in some(moments(&evidence), 1) {
         let what = format!("recovery killed {}", moment.name);
         let writer = Writer::start(&case.stand, "again");
         let before = Before::of(&case.stand);

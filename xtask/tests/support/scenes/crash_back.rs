@@ -74,7 +74,7 @@ fn around_the_fence(moments: Vec<Moment>) -> Vec<Moment> {
         Moment::after("intent", step, act),
         Moment::before("done", step, act),
     ];
-    some_and(all, moments, 2)
+    some_and(all, moments, 1)
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_first_release_that_is_killed_at_any_act_is_undone() {
     let begun = Moment::before("done", "precheck", "start data services");
     let all = moments(&whole);
     assert!(all.contains(&begun), "a first release does not start the data services any more");
-    for moment in some_and(vec![begun], all, 2) {
+    for moment in some_and(vec![begun], all, 1) {
         case.stand.down();
         let rid = case.killed("rel", &["release", "--yes"], &moment);
         let (outcome, record) = case.back(&moment.name);
