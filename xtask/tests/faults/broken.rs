@@ -2,10 +2,9 @@
 //! question in a session. Starts no program.
 
 use super::tape::Answer;
-use serde::{Deserialize, Serialize};
 
 /// The ways in which a call can be broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Exit1,
     Killed,

@@ -5,7 +5,6 @@
 use super::broken::is_true;
 pub use super::broken::{KINDS, Kind};
 use regex::Regex;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -17,7 +16,7 @@ use xtask::fsx::sha256;
 pub const SETUP: &str = "XTASK_TAPE";
 
 /// One call to break: its key and its how many-eth time, from 1; in a recording 0 is every time.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Fault {
     pub key: String,
     pub nth: u32,
@@ -82,10 +81,9 @@ pub struct Answer {
 pub struct Tape {
     pub setup: Setup,
     index: Arc<Index>,
-    /// A short id of this run, its tail, an archive's name in the container with it, the port.
+    /// A short id of this run, its tail, the port.
     id: Regex,
     tail: String,
-    archive: Regex,
     port: Regex,
     state: Mutex<State>,
 }
@@ -116,6 +114,7 @@ impl Index {
 }
 
 static TIMEOUT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"\\*"timeout\\*":[0-9.]+"#).unwrap());
+static ARCHIVE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{\{ID\}\}_[0-9a-f]{6}\b").unwrap());
 static HOLDER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""pid":[0-9]+,"since":"[^"]*""#).unwrap());
 
 /// Replaces what `expression` finds in texts that have `word`: to look for that costs next to nothing.
@@ -137,7 +136,6 @@ impl Tape {
         let regex = |text: String| Regex::new(&text).unwrap();
         Tape {
             id: regex(format!("[0-9]{{8}}t[0-9]{{6}}_{tail}")),
-            archive: regex(r"\{\{ID\}\}_[0-9a-f]{6}\b".into()),
             port: regex(format!("(^|[^0-9A-Za-z]){}($|[^0-9A-Za-z])", setup.port)),
             tail,
             index,
@@ -161,7 +159,7 @@ impl Tape {
         }
         let text = replaced(text, &self.tail, &self.id, "{{ID}}");
         // The random tail of an archive's name in the container.
-        replaced(text, "{{ID}}_", &self.archive, "{{ID}}_N")
+        replaced(text, "{{ID}}_", &ARCHIVE, "{{ID}}_N")
     }
 
     fn unfold(&self, text: &str, id: &str) -> String {
