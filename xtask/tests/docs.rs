@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 use xtask::config::{FILE, Overrides, Values, allow, load};
 use xtask::error::Exit;
@@ -234,27 +235,48 @@ fn exec() -> Exec {
 #[test]
 fn every_line_of_the_page_about_failures_names_a_test_that_is_there() {
     let page = read("docs/when-it-fails.md");
-    let mut code = String::new();
-    for place in ["xtask/tests", "xtask/src"] {
-        for file in xtask::fsx::files_below(&root().join(place)).unwrap() {
-            if file.ends_with(".rs") {
-                code += &std::fs::read_to_string(root().join(place).join(file)).unwrap();
-            }
-        }
-    }
-    let test = regex::Regex::new(r"#\[test\]\s+fn (\w+)\(\)").unwrap();
-    let tests: Vec<&str> = test.captures_iter(&code).map(|found| found.get(1).unwrap().as_str()).collect();
-    assert!(tests.len() > 200, "only {} tests were found", tests.len());
     let rows: Vec<&str> =
         page.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| what |")).collect();
     assert!(rows.len() > 25, "only {} rows", rows.len());
     for row in rows {
-        let shown_by = row.rsplit('|').nth(1).unwrap_or_default();
-        let named: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty(), "no test: {row}");
-        for test in named {
-            assert!(tests.contains(&test), "there is no test {test}: {row}");
+        tests_are_there(row);
+    }
+}
+
+#[test]
+fn every_way_to_break_powershell_names_a_test_that_is_there() {
+    let page = read("docs/faults.md");
+    let (_, table) = page.split_once("| way | shown by |\n|---|---|\n").expect("the table");
+    let rows: Vec<&str> = table.lines().take_while(|l| l.starts_with("| ")).collect();
+    let ways: Vec<&str> = rows.iter().map(|row| row.split(" | ").next().unwrap_or_default()).collect();
+    let all = ["exit 1", "killed", "hangs", "empty", "garbage", "a lie", "half"];
+    assert_eq!(ways, all.map(|way| format!("| {way}")));
+    for row in rows {
+        tests_are_there(row);
+    }
+}
+
+/// The last column of a row names tests, and each is one.
+fn tests_are_there(row: &str) {
+    static TESTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let test = regex::Regex::new(r"#\[test\]\s+fn (\w+)\(\)").unwrap();
+        let mut tests = Vec::new();
+        for place in ["xtask/tests", "xtask/src"] {
+            for file in xtask::fsx::files_below(&root().join(place)).unwrap() {
+                if file.ends_with(".rs") {
+                    let code = std::fs::read_to_string(root().join(place).join(file)).unwrap();
+                    tests.extend(test.captures_iter(&code).map(|found| found[1].to_owned()));
+                }
+            }
         }
+        tests
+    });
+    assert!(TESTS.len() > 200, "only {} tests were found", TESTS.len());
+    let shown_by = row.rsplit('|').nth(1).unwrap_or_default();
+    let named: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+    assert!(!named.is_empty(), "no test: {row}");
+    for test in named {
+        assert!(TESTS.iter().any(|t| t == test), "there is no test {test}: {row}");
     }
 }
 
