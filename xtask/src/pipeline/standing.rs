@@ -8,7 +8,8 @@ use crate::acts::{env, target};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::lkg::LastKnownGood;
-use crate::stand::git::{Dirt, lkg_ref};
+use crate::stand::git::Dirt;
+use crate::stand::pins::lkg_ref;
 use std::path::Path;
 
 /// What runs, where it is not what the checkout holds.

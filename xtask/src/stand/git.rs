@@ -54,7 +54,7 @@ impl Stand {
         self.exec.run(&self.git(args.iter().copied()))?.success(&format!("git {name}"), Lane::A)
     }
 
-    fn git_line(&self, args: &[&str]) -> Result<String> {
+    pub(super) fn git_line(&self, args: &[&str]) -> Result<String> {
         Ok(self.git_ok(args)?.text().trim().to_string())
     }
 
@@ -185,24 +185,6 @@ impl Stand {
         object_id(&own(&["commit-tree", &tree, "-p", head, "-m", message])?.text(), "commit-tree")
     }
 
-    /// Pins a commit by a ref, safe against rebase and gc.
-    pub fn pin(&self, rid: &str, commit: &str) -> Result<()> {
-        self.git_ok(&["update-ref", &lkg_ref(rid), commit]).map(drop)
-    }
-
-    /// Pins the commit that the first release found: no release has, and its undo clone needs it.
-    pub fn pin_found(&self, rid: &str, commit: &str) -> Result<()> {
-        self.git_ok(&["update-ref", &found_ref(rid), commit]).map(drop)
-    }
-
-    /// Lets go of the commits that were pinned for a release.
-    pub fn unpin(&self, rid: &str) -> Result<()> {
-        for name in [lkg_ref(rid), found_ref(rid)] {
-            self.git_ok(&["update-ref", "-d", &name])?;
-        }
-        Ok(())
-    }
-
     /// Have two commits the same content?
     pub fn same_tree(&self, one: &str, other: &str) -> Result<bool> {
         let line = |commit: &str| self.git_line(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")]);
@@ -301,16 +283,6 @@ pub(super) fn no_answer(what: &str) -> anyhow::Error {
         .into()
 }
 
-/// The ref that pins a last known good commit.
-pub fn lkg_ref(rid: &str) -> String {
-    format!("refs/ff-xtask/lkg/{rid}")
-}
-
-/// The ref that pins what the first release found.
-fn found_ref(rid: &str) -> String {
-    format!("refs/ff-xtask/found/{rid}")
-}
-
 /// Every entry ends with a NUL: what does not was cut off, or is no list.
 fn whole(text: &str) -> bool {
     text.is_empty() || text.ends_with('\0')
@@ -329,7 +301,7 @@ pub(super) fn some(list: Vec<String>, what: &str) -> Result<Vec<String>> {
 }
 
 /// The name of a commit or a tree, whole.
-fn object_id(text: &str, what: &str) -> Result<String> {
+pub(super) fn object_id(text: &str, what: &str) -> Result<String> {
     let id = text.trim();
     let whole = matches!(id.len(), 40 | 64) && id.bytes().all(|b| b.is_ascii_hexdigit());
     if whole { Ok(id.into()) } else { Err(no_answer(what)) }

@@ -37,6 +37,25 @@ impl Stand {
         Ok(())
     }
 
+    /// Names the images of a release that passed, and looks whether they have their names: an image without
+    /// one is anybody's to clean away.
+    pub fn name_for_release(&self, images: &[(String, String)], rid: &str) -> Result<()> {
+        let name = |service: &String| release_tag(&self.project, service, rid);
+        for (service, image) in images {
+            self.tag(image, &name(service))?;
+        }
+        let tags = self.image_tags()?;
+        for (service, image) in images {
+            let (name, found) = (name(service), tags.get(&name(service)));
+            if found != Some(image) {
+                let found = found.map_or("no image", String::as_str);
+                let fault = Fault::new(format!("docker tag ended well, and {name} names {found}"));
+                return Err(fault.lane(Lane::A).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a name; the image stays while anything else names or uses it.
     pub fn untag(&self, name: &str) -> Result<()> {
         let finished = self.exec.run(&self.docker(["image", "rm", "--no-prune", name]))?;

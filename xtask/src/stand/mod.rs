@@ -12,6 +12,7 @@ pub mod git;
 pub mod http;
 pub mod images;
 pub mod model;
+pub mod pins;
 pub mod postgres;
 pub mod psql;
 pub mod shell;

@@ -37,7 +37,16 @@ pub fn run() {
     person();
     what_is_not_broken();
     what_only_looks();
+    the_document_has_the_entries();
     note("the judge sees what it is lied to");
+}
+
+fn the_document_has_the_entries() {
+    let document = include_str!("../../../docs/faults.md");
+    assert!(
+        document.contains(&crate::named::table()),
+        "the entries of named.rs are others in docs/faults.md"
+    );
 }
 
 /// A cell in the making.
@@ -76,8 +85,9 @@ fn made(play: Play, phase: Phase, code: u8, asked: &[&'static str]) -> Made {
 }
 
 fn outcome(play: Play, code: u8) -> Outcome {
-    // A way back that was cut short and done once more may end as if nothing had been broken.
-    let stderr = "it failed; once more".to_string();
+    // A way back that was cut short and done once more may end as if nothing had been broken, and so may
+    // a release that has passed and says what it leaves behind.
+    let stderr = "it failed; once more\n  warn housekeeping what it leaves behind".to_string();
     Outcome { what: play.name().into(), code: code.into(), stdout: String::new(), stderr, dir: None, peak: 0 }
 }
 
@@ -323,6 +333,13 @@ fn what_is_not_broken() {
     believed(Kind::Lie).with(|c| last_good_is(&c.repo, &Value::Null)).fails("last known good");
     believed(Kind::Garbage).ends(Found::Named);
     believed(Kind::Exit1).fails("believed");
+    let silent = |c: &mut Cell| c.outcome.stderr.clear();
+    passed().with(silent).fails("believed");
+    let (look, act) = ("docker image ls", "docker tag x");
+    let after = || made(Play::Release, Phase::After, 0, &[STOPS, CLOSES, OPENS, UP, look, act]).with(silent);
+    after().breaks(look, Kind::Empty).ends(Found::Named);
+    after().breaks(look, Kind::Exit1).fails("believed");
+    after().breaks(act, Kind::Exit1).fails("believed");
 }
 
 fn what_only_looks() {

@@ -20,7 +20,7 @@ const WRITE: &str = "XTASK_FAULTS_WRITE";
 /// name, or of one part of it (`undo Back`).
 const ONLY: &str = "XTASK_FAULTS_ONLY";
 /// `all`: every way for every call; else one of the seven, turn by turn, for every third call, before
-/// the stop for every fourth; others each day.
+/// the stop for every fourth; others each time.
 const EXTENT: &str = "XTASK_FAULTS";
 /// Cells at once: most of their time they wait.
 const LANES: usize = 12;

@@ -40,7 +40,7 @@ const fn only(
 }
 
 use Kind::{Empty, Exit1, Garbage, Half, Hangs, Killed, Lie};
-use Phase::{Back, Before, Changed};
+use Phase::{After, Back, Before, Changed};
 
 const VERSION: &str = "a version for the records; the summary says when it is not known";
 const COURTESY: &str = "tells the one who waits how far this is; the lock holds without it";
@@ -49,6 +49,8 @@ const AGAIN: &str = "asked again until the server answers";
 const WORDS: &str = "it was done and only its words are lost; nobody reads them, the world is looked at";
 const PORTRAIT: &str = "a portrait of the services for the evidence; that it is missing is said";
 const TIDY: &str = "tidies up when all is back: what stays behind is said and changes no verdict";
+const LATER: &str =
+    "tidies up after a release that has passed: what stays behind the next one that passes takes away";
 const READ_BACK: &str = "the dump is read to its end, which a recording cannot; real_engine cuts one off";
 const LAID_OUT: &str =
     "whether the previous source lies there already; it is laid out anew where that is not sure";
@@ -159,6 +161,17 @@ pub const NAMED: &[Named] = &[
     named(Changed, "docker compose up -d", UNREAD, WORDS),
     named(Changed, "docker compose stop", UNREAD, WORDS),
     named(Changed, "sh |", SOFT, BY_EXIT),
+    // After a release that has passed.
+    named(After, "docker exec sh -c rm -rf /tmp/ffx_", &[Garbage, Lie], LATER),
+    named(After, "docker ps -a", &[Empty, Lie], LATER),
+    named(After, "docker inspect --type container", &[Lie], LATER),
+    named(After, "docker image ls", &[Empty], LATER),
+    named(After, "psql postgres | SELECT row_to_json(q) FROM ( SELECT datname AS name, oid", &[Lie], LATER),
+    named(After, "psql postgres | DROP DATABASE", &[Empty], WORDS),
+    named(After, "docker tag", UNREAD, WORDS),
+    named(After, "git update-ref", &[Half], WORDS),
+    named(After, "git worktree remove", ALL, "the directory is removed without git then"),
+    named(After, "git worktree prune", UNREAD, WORDS),
     // On the way back.
     only(&[Play::Release], Back, "docker ps -a", ALL, PORTRAIT),
     only(&[Play::Release], Back, "docker inspect --type container", ALL, PORTRAIT),

@@ -10,7 +10,6 @@ use crate::exec::Kind;
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::pipeline::{Ending, StepFailure, finish, housekeeping};
-use crate::stand::images::release_tag;
 
 pub(super) fn after_pass(flow: &Flow<'_>) -> Result<()> {
     let ctx = ctx(flow, flow.start.stand).shielded();
@@ -78,10 +77,7 @@ fn keep_good(flow: &Flow<'_>, store: &Store) -> Result<LastKnownGood> {
         backup: backup.filter(|b| b.skipped.is_none()).map(|b| b.dir),
         undo: flow.fence.as_ref().map(|f| f.clone.clone()),
     };
-    // An image without a name is anybody's to clean away.
-    for (service, image) in &good.images {
-        stand.tag(image, &release_tag(&stand.project, service, rid))?;
-    }
+    stand.name_for_release(&good.images, rid)?;
     Ok(good)
 }
 
