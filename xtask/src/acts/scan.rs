@@ -2,11 +2,11 @@
 //! bake in. Findings name file, line and kind, never the value.
 
 use super::Ctx;
-use crate::config::allow::Allowed;
-use crate::error::Result;
+use crate::config::allow::{self, Allowed};
+use crate::error::{Fault, Result};
 use crate::evidence::records::Finding;
 use crate::lkg::LastKnownGood;
-use crate::redact::{SecretFinding, scan_text};
+use crate::redact::{SecretFinding, finding_kinds, scan_text};
 use crate::stand::Stand;
 use crate::stand::changes::Changed;
 use crate::stand::git::Dirt;
@@ -15,6 +15,22 @@ use std::path::Path;
 
 /// Larger files are data, not source.
 const LARGEST: u64 = 4 << 20;
+
+/// The allow list of the secret scan. It is reviewed as part of a commit: one that git ignores would be no
+/// edit, and nobody would have seen it.
+///
+/// # Errors
+/// A list that does not fit, or is not tracked.
+pub fn allowed(stand: &Stand, repo: &Path) -> Result<Vec<Allowed>> {
+    let allow = allow::load(repo, &finding_kinds())?;
+    if !allow.is_empty() && !stand.tracked()?.iter().any(|file| file == allow::FILE) {
+        return Err(Fault::refused(format!("{} is not in git", allow::FILE))
+            .why("what the secret scan passes over is reviewed as part of a commit")
+            .remedy("commit it, or move it away")
+            .into());
+    }
+    Ok(allow)
+}
 
 pub struct Scan {
     /// How many were looked at; binary ones count, there is no text in them.

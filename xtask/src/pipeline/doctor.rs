@@ -6,11 +6,9 @@ use super::open_runs::{self, Why};
 use super::{Start, lock, standing};
 use crate::acts::{blockers, scan};
 use crate::clock::{self, Clock};
-use crate::config::allow;
 use crate::error::{Fault, fault_of};
 use crate::facts::{self, Facts};
 use crate::lkg::Store;
-use crate::redact::finding_kinds;
 use crate::steps::migrate;
 use serde::Serialize;
 use std::path::Path;
@@ -111,7 +109,7 @@ fn checkout(start: &Start<'_>, found: &mut Findings) {
         ),
         Ok((files, verify)) => found.good("migrations", format!("{files} files, {verify} verifications")),
     }
-    if let Err(error) = allow::load(&config.repo, &finding_kinds()) {
+    if let Err(error) = scan::allowed(stand, &config.repo) {
         found.fault("secret scan", &error);
     }
     let baked = scan::baked_in(&config.repo);

@@ -3,16 +3,15 @@
 use super::standing::{self, Standing};
 use super::{Start, lock, open_runs};
 use crate::acts::script::Engine;
-use crate::acts::{elsewhere, room};
+use crate::acts::{elsewhere, room, scan};
 use crate::clock::{self, Clock};
-use crate::config::allow::{self, Allowed};
+use crate::config::allow::Allowed;
 use crate::error::{Context, Fault, Result};
 use crate::evidence::{self, DIGEST, EVIDENCE, free_rid, new_rid};
 use crate::facts::{self, Facts};
 use crate::fsx;
 use crate::lkg::{LastKnownGood, Store};
 use crate::plan::{Inputs, Plan, Waivers};
-use crate::redact::finding_kinds;
 use crate::stand::git::Dirt;
 use crate::stand::postgres;
 use crate::steps::migrate;
@@ -42,8 +41,8 @@ pub struct Prepared {
 /// Looks at everything and makes the plan. Changes nothing.
 pub fn prepare(start: &Start<'_>, options: Options) -> Result<Prepared> {
     check_waivers(&options.waivers)?;
-    let allow = allow::load(&start.config.repo, &finding_kinds())?;
     let stand = start.stand;
+    let allow = scan::allowed(stand, &start.config.repo)?;
     let engine = match &options.waivers.skip_backup {
         Some(reason) => Engine::Native { why: reason.clone() },
         None => Engine::of(start.config, &stand.exec)?,

@@ -7,6 +7,7 @@ use crate::support::stand::XTASK;
 use crate::support::world::differing;
 use crate::support::{Checks, Evidence, SOON, Stand};
 use std::path::Path;
+use xtask::config::allow::FILE;
 
 /// On a stand on which nothing was released yet.
 pub fn before_any_run(stand: &Stand, checks: &mut Checks) {
@@ -39,6 +40,15 @@ pub fn before_any_run(stand: &Stand, checks: &mut Checks) {
     let place = docker_without_compose();
     let path = format!("{}:{}", place.path().display(), std::env::var("PATH").unwrap());
     refused(&[("PATH", &path)], &release, 10, "Docker Compose 2 is needed");
+    // Ignored, it is no edit; and no commit has it.
+    let (list, exclude) = (stand.repo.join(FILE), stand.repo.join(".git/info/exclude"));
+    std::fs::write(&exclude, format!("/{FILE}\n")).unwrap();
+    let entry = "[[allow]]\nfile = \"a.sql\"\nkind = \"private key\"\nreason = \"none\"\n";
+    std::fs::write(&list, entry).unwrap();
+    refused(&[], &release, 10, "ops/secret-scan-allow.toml is not in git");
+    refused(&[], &["doctor"], 10, "ops/secret-scan-allow.toml is not in git");
+    std::fs::remove_file(list).unwrap();
+    std::fs::remove_file(exclude).unwrap();
     checks.that("refused: a checkout without a commit", || no_commit(stand));
 }
 
