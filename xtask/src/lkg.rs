@@ -174,6 +174,19 @@ impl Store {
             .collect()
     }
 
+    /// Forgets what a release that passed keeps for going back to it, and not what it replaced.
+    pub fn forget_own(&self, rid: &str) -> Result<()> {
+        let model = self.own_model(rid);
+        if model.exists() {
+            std::fs::remove_file(&model).with_context(|| format!("remove {}", model.display()))?;
+        }
+        let env = self.env_dir(rid);
+        if env.exists() {
+            std::fs::remove_dir_all(&env).with_context(|| format!("remove {}", env.display()))?;
+        }
+        Ok(())
+    }
+
     /// Forgets a release.
     pub fn forget(&self, rid: &str) -> Result<()> {
         let dir = self.dir.join(rid);

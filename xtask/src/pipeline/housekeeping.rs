@@ -186,6 +186,7 @@ pub fn forget_unrecorded(ctx: &Ctx<'_>, rid: &str) -> Result<()> {
     if store.release(rid).is_some() || store.last()?.is_some_and(|last| last.rid == rid) {
         return Ok(());
     }
+    store.forget_own(rid)?;
     let stand = ctx.stand("housekeeping")?;
     stand.unpin(rid)?;
     let tags = stand.image_tags()?;
