@@ -19,6 +19,7 @@ pub mod room;
 pub mod scan;
 pub mod schema;
 pub mod script;
+pub mod second;
 pub mod send;
 pub mod smoke;
 pub mod stored;

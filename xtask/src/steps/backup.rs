@@ -3,7 +3,7 @@
 use crate::acts::restore::{Made, Source};
 use crate::acts::script::{self, Engine};
 use crate::acts::tables::{self, Table};
-use crate::acts::{Ctx, aside, dump, room, schema, sums};
+use crate::acts::{Ctx, aside, dump, room, schema, second, sums};
 use crate::clock::{self, Clock};
 use crate::error::{Context, Fault, Lane, Result};
 use crate::event::Far;
@@ -101,7 +101,7 @@ pub fn run(ctx: &Ctx<'_>, head: &str, proved: bool) -> Result<Made> {
         copied_to: None,
         script_dir,
     };
-    record.copied_to = copy_elsewhere(ctx, &dir, &name)?;
+    record.copied_to = second::copy(ctx, &dir, &name)?;
     verify(&dir, &record, !proved)?;
     record.verified = true;
     let copy = std::fs::read(dir.join(DIGEST)).context("read the backup's digest back")?;
@@ -288,31 +288,6 @@ fn same_device(engine_root: &str, dir: &Path) -> Option<bool> {
         let _ = (engine_root, dir);
         None
     }
-}
-
-fn copy_elsewhere(ctx: &Ctx<'_>, dir: &Path, name: &str) -> Result<Option<String>> {
-    let to = &ctx.config.backup.copy_to;
-    if to.is_empty() {
-        return Ok(None);
-    }
-    let target = ctx.config.repo.join(to).join(name);
-    ctx.act("backup", "copy elsewhere", json!({ "to": target }), || {
-        fsx::private_dir(&target)?;
-        let mut options = fs_extra::dir::CopyOptions::new();
-        options.content_only = true;
-        fs_extra::dir::copy(dir, &target, &options).map_err(|e| {
-            Fault::new(format!("copy the backup to {}", target.display())).why(e.to_string()).lane(Lane::A)
-        })?;
-        let found = crate::evidence::check_digest(&target)?;
-        match found.first() {
-            Some(mismatch) => Err(Fault::new("the backup's copy does not verify")
-                .why(mismatch.to_string())
-                .lane(Lane::A)
-                .into()),
-            None => Ok(((), json!({}))),
-        }
-    })?;
-    Ok(Some(target.display().to_string()))
 }
 
 /// Records that no backup was made, and why.

@@ -4,7 +4,8 @@ use super::process::tool;
 use super::sql::DATABASE;
 use super::{Evidence, Outcome, SOON, Stand, poll};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use xtask::lkg::Store;
 
 /// What is kept on this stand at the moment.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +57,7 @@ impl Stand {
         self.sessions_left(&at);
         self.files_left(kept, &at);
         self.names_left(kept, &at);
+        self.releases_left(&at);
     }
 
     fn databases_left(&self, kept: &Kept, at: &str) {
@@ -154,6 +156,38 @@ impl Stand {
             };
             assert!(fine, "the key {key} is left in Redis{at}");
         }
+    }
+
+    /// What is kept for going back to a release is kept of one that passed; and no backup is half of one.
+    fn releases_left(&self, at: &str) {
+        let store = Store::of(&self.repo);
+        let passed: BTreeSet<String> =
+            store.releases().into_iter().filter(|rid| store.release(rid).is_some()).collect();
+        let mut kept: BTreeSet<String> = self
+            .git(&["for-each-ref", "--format=%(refname:lstrip=3)", "refs/ff-xtask/lkg"])
+            .lines()
+            .map(String::from)
+            .collect();
+        let reference = format!("reference={}-*:ff-lkg-*", self.project);
+        let args = ["image", "ls", "--filter", &reference, "--format", "{{.Tag}}"];
+        let tags = tool("docker", &args, Path::new("/"), None);
+        kept.extend(tags.lines().map(|tag| tag.replace("ff-lkg-", "")));
+        let own = |rid: &String| store.own_model(rid).exists() || store.env_dir(rid).exists();
+        kept.extend(store.releases().into_iter().filter(own));
+        let stray: Vec<_> = kept.difference(&passed).collect();
+        assert!(stray.is_empty(), "kept of releases that did not pass: {stray:?}{at}");
+        for place in [self.repo.join("ops/_backups"), self.second_place()] {
+            for entry in std::fs::read_dir(place).into_iter().flatten() {
+                let dir = entry.unwrap().path();
+                let half = dir.file_name().unwrap().to_string_lossy().starts_with('.');
+                assert!(!half && dir.join("digest.sha256").exists(), "half a backup: {}{at}", dir.display());
+            }
+        }
+    }
+
+    /// Where a scene may have backups copied to.
+    pub fn second_place(&self) -> PathBuf {
+        self.repo.with_file_name("second place")
     }
 
     /// A task that some worker has taken and not done, so that there is always a queue to set aside.

@@ -1,6 +1,7 @@
 //! Undoes an interrupted run: by what the world says, not by its journal alone.
 
 use super::{instead, tidied, ways};
+use crate::acts::second::{self, COPY};
 use crate::acts::sums::Sums;
 use crate::acts::{Ctx, code, fence, script, smoke, stored};
 use crate::error::{Fault, Lane, Result};
@@ -76,6 +77,11 @@ pub(super) fn recover(ctx: &Ctx<'_>, open: &OpenRun, of: &str, hold: &Hold<'_>) 
         tidied(ctx, housekeeping::after_failure(&theirs, !record.verified, true));
     }
     tidied(ctx, housekeeping::remove_half_backups(ctx, of));
+    // Where it is the journal knows: the configuration may be another one now.
+    let copies = lines.iter().filter(|l| (l.step.as_str(), l.act.as_str()) == COPY);
+    for target in copies.filter_map(|l| l.data["to"].as_str()) {
+        tidied(ctx, second::remove_half(Path::new(target)));
+    }
     // A rollback from a backup directory, cut short before it replaced anything.
     if record.verified && open.rid != of {
         tidied(ctx, instead::forget(ctx, &open.rid));
