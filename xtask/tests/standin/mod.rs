@@ -1,7 +1,7 @@
 //! A scene for the script engine: a checkout with the script, a PATH with
 //! stand-ins for PowerShell and docker, and one run of the engine on it.
 //!
-//! With FF_TEST_PWSH (a PowerShell 7) and FF_TEST_FF_BACKUP (a ff-backup.ps1) the
+//! With a PowerShell 7 on the PATH (or FF_TEST_PWSH) and FF_TEST_FF_BACKUP (a ff-backup.ps1) the
 //! real ones run instead, on the same stand-in for docker; what only a stand-in
 //! can be made to do is left out then.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
@@ -33,10 +33,15 @@ pub struct Scene {
     pub told: Mutex<Vec<String>>,
 }
 
-/// The real PowerShell and script, where the environment points to them.
+/// The real PowerShell, on the PATH or where the environment points to it, and the real script, which is
+/// no part of this repository.
 pub fn real() -> Option<(PathBuf, PathBuf)> {
     let path = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_file());
-    Some((path("FF_TEST_PWSH")?, path("FF_TEST_FF_BACKUP")?))
+    let on_the_path = || {
+        let dirs = std::env::var_os("PATH")?;
+        std::env::split_paths(&dirs).map(|dir| dir.join("pwsh")).find(|file| file.is_file())
+    };
+    Some((path("FF_TEST_PWSH").or_else(on_the_path)?, path("FF_TEST_FF_BACKUP")?))
 }
 
 /// Writes a program of the stand-ins.
