@@ -112,6 +112,7 @@ fn a_long_and_large_database_is_released_and_brought_back() {
     }
 
     stand.psql("ANALYZE");
+    let before = Before::of(&stand);
     let good = stand.run(&["release", "--yes"]).expect(0);
     let evidence = stand.evidence(&good);
     kept.passed(&evidence);
@@ -124,6 +125,19 @@ fn a_long_and_large_database_is_released_and_brought_back() {
     checks.that("a good release: memory", || memory(&good, small.peak + tables * A_TABLE));
     checks.that("a good release: screen", || screen(&good));
     checks.that("a good release: leftovers", || stand.nothing_left_over(&kept, &good));
+
+    let undone = stand.run(&["rollback", "--yes"]).expect(0);
+    let undo = stand.evidence(&undone);
+    kept = Kept::default();
+    kept.rolled_back(undo.json("rollback.json")["failed_database"].as_str().unwrap());
+    checks.that("it is undone: verdict", || {
+        assert_eq!(undo.verdict(), ("PASS".into(), 0), "verdict{}", undo.at);
+        assert_eq!(undo.json("summary.json")["rollback"]["lost_rows"], 0, "lost rows{}", undo.at);
+        stand.run(&["evidence", "verify", &undo.rid()]).expect(0);
+    });
+    checks.that("it is undone: content", || before.content_is_back(&stand, &evidence, &undo));
+    checks.that("it is undone: memory", || memory(&undone, small.peak + tables * A_TABLE));
+    checks.that("it is undone: leftovers", || stand.nothing_left_over(&kept, &undone));
 
     stand.version("bad-fixpack-partial");
     let before = Before::of(&stand);
