@@ -3,6 +3,7 @@
 
 use super::process::{Outcome, Running, tool};
 use super::{Evidence, Stand, note, wait_for};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,8 @@ pub struct Moment {
     line: String,
     /// In words: right before or right after what.
     pub name: String,
+    pub step: String,
+    pub act: String,
 }
 
 impl Moment {
@@ -27,6 +30,8 @@ impl Moment {
             when: "before",
             line: line(kind, step, act),
             name: format!("before `{kind}` of {step}: {act}"),
+            step: step.into(),
+            act: act.into(),
         }
     }
 
@@ -36,12 +41,30 @@ impl Moment {
             when: "after",
             line: line(kind, step, act),
             name: format!("after `{kind}` of {step}: {act}"),
+            step: step.into(),
+            act: act.into(),
         }
+    }
+
+    /// Of several acts of that name the one that is about this file.
+    fn with_file(mut self, path: &Value) -> Moment {
+        if let Some(name) = path.as_str() {
+            // The data come right behind the name of the act, the path first.
+            self.line += &format!(",\"data\":{{\"path\":{path}");
+            self.name += &format!(" {name}");
+        }
+        self
     }
 
     /// When these words have been said: before there is a journal.
     pub fn said(words: &str) -> Moment {
-        Moment { when: "said", line: words.into(), name: format!("when it says `{words}`") }
+        Moment {
+            when: "said",
+            line: words.into(),
+            name: format!("when it says `{words}`"),
+            step: String::new(),
+            act: words.into(),
+        }
     }
 }
 
@@ -50,13 +73,14 @@ fn line(kind: &str, step: &str, act: &str) -> String {
 }
 
 /// Right before every act of a run (its intent is the last line), and right after it (it is done, and
-/// no line says so). An act that comes more than once counts once.
+/// no line says so). An act that comes more than once counts once, but before each of the files that it
+/// is about.
 pub fn moments(evidence: &Evidence) -> Vec<Moment> {
     let mut found: Vec<Moment> = Vec::new();
     for line in evidence.journal() {
         let of = |name: &str| line[name].as_str().unwrap().to_string();
         let moment = match of("kind").as_str() {
-            "intent" => Moment::after("intent", &of("step"), &of("act")),
+            "intent" => Moment::after("intent", &of("step"), &of("act")).with_file(&line["data"]["path"]),
             kind @ ("done" | "failed") => Moment::before(kind, &of("step"), &of("act")),
             _ => continue,
         };
@@ -68,7 +92,7 @@ pub fn moments(evidence: &Evidence) -> Vec<Moment> {
     found
 }
 
-/// Some of them, others each day; all with FF_TEST_ALL. The choice is printed, and made again with
+/// Some of them, others each time; all with FF_TEST_ALL. The choice is printed, and made again with
 /// FF_TEST_SEED.
 pub fn some<T: Clone>(moments: Vec<T>, count: usize) -> Vec<T> {
     if std::env::var_os("FF_TEST_ALL").is_some() || moments.len() <= count {
@@ -89,8 +113,8 @@ pub fn some_and(mut always: Vec<Moment>, moments: Vec<Moment>, count: usize) -> 
     always
 }
 
-/// What chooses them: the same for a day, so that who sees it fail can run it again, and tomorrow
-/// others have their turn.
+/// What chooses them. scripts/test says it and chooses another one each time; else it is the same for a
+/// day, so that who sees it fail can run it again, and tomorrow others have their turn.
 pub fn seed() -> u64 {
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
     std::env::var("FF_TEST_SEED").ok().map_or(days, |s| s.parse().unwrap())

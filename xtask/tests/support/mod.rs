@@ -22,6 +22,7 @@ pub mod sql;
 pub mod stand;
 pub mod table;
 pub mod tamper;
+pub mod tried;
 pub mod world;
 pub mod writer;
 
@@ -29,6 +30,7 @@ pub use evidence::Evidence;
 #[allow(unused_imports)] // as above
 pub use process::{Outcome, Running};
 pub use stand::Stand;
+use tried::Tried;
 
 use std::time::{Duration, Instant};
 
@@ -55,6 +57,7 @@ pub fn poll<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T>
 pub struct Checks {
     made: usize,
     failed: Vec<String>,
+    pub tried: Tried,
 }
 
 impl Checks {
@@ -73,6 +76,7 @@ impl Checks {
     pub fn all_hold(self) {
         let failed = self.failed.join("\n  ");
         assert!(failed.is_empty(), "{} of {} checks do not hold:\n  {failed}", self.failed.len(), self.made);
+        self.tried.write();
     }
 }
 

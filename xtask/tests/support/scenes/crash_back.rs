@@ -43,7 +43,8 @@ impl Case {
     }
 
     /// `rollback` ends well, and nothing is open any more; what it said, and its record.
-    fn back(&mut self, what: &str) -> (Outcome, serde_json::Value) {
+    fn back(&mut self, run: &str, moment: &Moment) -> (Outcome, serde_json::Value) {
+        let what = &moment.name;
         let outcome = self.stand.run(&["rollback", "--yes", "--json"]);
         let Case { stand, checks, .. } = self;
         checks.that(format!("{what}: rollback"), || {
@@ -55,7 +56,10 @@ impl Case {
             assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
         });
         let record = outcome.dir.as_ref().map(|d| std::fs::read(d.join("rollback.json")).unwrap_or_default());
-        let record = serde_json::from_slice(&record.unwrap_or_default()).unwrap_or_default();
+        let record: serde_json::Value =
+            serde_json::from_slice(&record.unwrap_or_default()).unwrap_or_default();
+        let database = if record["failed_database"].is_null() { "as it was" } else { "exchanged" };
+        checks.tried.add(run, &moment.step, &moment.act, &format!("0, database {database}"));
         (outcome, record)
     }
 
@@ -92,7 +96,7 @@ fn a_rollback_from_a_backup_that_is_killed_at_any_act_is_ended_by_the_next() {
         let rid = case.killed("rbk", &args, &moment);
         let killed = Evidence { dir: case.stand.repo.join(EVIDENCE).join(&rid), at: String::new() };
         let replaced = killed.at_ms("intent", "rollback", "fence before the swap").is_some();
-        let (outcome, record) = case.back(&moment.name);
+        let (outcome, record) = case.back("`rollback --backup`", &moment);
         writer.acked_in_newest();
         let (tag, sessions) = (writer.tag().to_string(), writer.stop());
         let Case { stand, checks, .. } = &mut case;
@@ -132,7 +136,7 @@ fn an_undo_of_a_release_that_is_killed_at_any_act_is_ended_by_the_next() {
         let before = Before::of(&case.stand);
         let release = case.stand.evidence(&case.stand.run(&["release", "--yes"]).expect(0));
         case.killed("rbk", &["rollback", "--yes"], &moment);
-        let (outcome, record) = case.back(&moment.name);
+        let (outcome, record) = case.back("`rollback`", &moment);
         writer.acked_in_newest();
         let (tag, sessions) = (writer.tag().to_string(), writer.stop());
         let Case { stand, checks, .. } = &mut case;
@@ -169,7 +173,7 @@ fn a_first_release_that_is_killed_at_any_act_is_undone() {
     for moment in some_and(vec![begun], all, 1) {
         case.stand.down();
         let rid = case.killed("rel", &["release", "--yes"], &moment);
-        let (outcome, record) = case.back(&moment.name);
+        let (outcome, record) = case.back("a first release", &moment);
         let Case { stand, checks, .. } = &mut case;
         let at = outcome.at();
         checks.that(format!("{}: state", moment.name), || {

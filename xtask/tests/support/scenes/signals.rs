@@ -165,6 +165,8 @@ fn a_release_that_is_told_to_stop_is_never_a_pass() {
                 stand.run(&["evidence", "verify", &rid]).expect(0);
             });
         }
+        let told = format!("SIG{}{}", stop.signal, if stop.twice { " twice" } else { "" });
+        checks.tried.add("told to stop", &told, stop.step, &outcome.code.to_string());
         let settled = settle(&stand, &mut kept, &rid, &outcome);
         checks.that(format!("{}: the stand", stop.name()), || {
             let at = settled.at();

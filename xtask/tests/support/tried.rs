@@ -1,0 +1,52 @@
+//! What a scene tried and how it ended, as rows of a table of docs/faults.md:
+//! FF_TEST_TABLE=FILE gets them, once all that was checked holds.
+
+use std::io::Write;
+
+/// Acts or steps of one place in a run, and how often each end came.
+struct Row {
+    place: String,
+    what: Vec<String>,
+    ends: Vec<(String, u32)>,
+}
+
+#[derive(Default)]
+pub struct Tried {
+    rows: Vec<(String, Row)>,
+}
+
+impl Tried {
+    /// `what` was done to `run` in `place`, and it ended so.
+    pub fn add(&mut self, run: &str, place: &str, what: &str, end: &str) {
+        let at = self.rows.iter().position(|(of, row)| of == run && row.place == place);
+        let at = at.unwrap_or_else(|| {
+            self.rows.push((run.into(), Row { place: place.into(), what: vec![], ends: vec![] }));
+            self.rows.len() - 1
+        });
+        let row = &mut self.rows[at].1;
+        if !row.what.iter().any(|known| known == what) {
+            row.what.push(what.into());
+        }
+        match row.ends.iter_mut().find(|(known, _)| known == end) {
+            Some((_, count)) => *count += 1,
+            None => row.ends.push((end.into(), 1)),
+        }
+    }
+
+    /// The rows, where somebody wants them.
+    pub fn write(&self) {
+        let Some(file) = std::env::var_os("FF_TEST_TABLE") else { return };
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        file.write_all(self.to_string().as_bytes()).unwrap();
+    }
+}
+
+impl std::fmt::Display for Tried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (run, row) in &self.rows {
+            let ends: Vec<String> = row.ends.iter().map(|(end, count)| format!("{end} x{count}")).collect();
+            writeln!(f, "| {run} | {} | {} | {} |", row.place, row.what.join(", "), ends.join("; "))?;
+        }
+        Ok(())
+    }
+}
