@@ -228,6 +228,12 @@ fn set_aside(
         let fence = told(&release.json("sums_clone.json"))["devfactory.orders"].0;
         assert_eq!(orders["at_fence"].as_u64(), Some(fence), "the count of orders at the fence{at}");
     }
+    in_the_dump(stand, &record, late, at);
+}
+
+/// The dump of the failed database is whole and has these orders.
+#[track_caller]
+pub fn in_the_dump(stand: &Stand, record: &Value, late: &[&String], at: &str) {
     let dir = stand.repo.join(record["failed_dump"].as_str().unwrap());
     tool("sha256sum", &["-c", "--quiet", "digest.sha256"], &dir, None);
     let archive = std::fs::read(dir.join("db.dump")).unwrap();

@@ -11,7 +11,11 @@ use crate::support::tamper::Copy;
 use crate::support::world::differing;
 use crate::support::writer::{Session, Writer};
 use crate::support::{Checks, Evidence, Stand};
+use earlier::earlier;
 use std::path::Path;
+
+#[path = "earlier.rs"]
+mod earlier;
 
 /// What version 1 applies, in its order.
 const FILES: [&str; 7] = [
@@ -118,7 +122,7 @@ fn releases_pass_one_after_another_and_the_last_one_is_undone() {
     chain.stand.runs_version("2");
     chain.checks.that("runs are told apart", || assert_ne!(third.rid(), fourth.rid()));
     refused(&mut chain, &first, &second);
-    earlier(&mut chain, &first);
+    earlier(&mut chain, &first, &second);
     without_an_image(&mut chain, &first);
     half_a_dump(&mut chain);
     let Chain { stand, checks, .. } = &mut chain;
@@ -209,40 +213,6 @@ END
         tool("sha256sum", &["-c", "--quiet", "digest.sha256"], &dir, None);
         assert_eq!(stand.value(&format!("SELECT count(*) FROM pg_database WHERE datname = '{failed}'")), "1");
     });
-}
-
-/// `rollback --to` an earlier release: its code, and the database as it left it, from a backup.
-fn earlier(chain: &mut Chain, first: &Evidence) {
-    let Chain { stand, kept, checks } = chain;
-    let before = Before::of(stand);
-    checks.that("rollback says what there is", || {
-        let asked = stand.run(&["rollback"]).expect(10);
-        for words in
-            ["undo", "cargo xtask rollback --to ", &first.rid(), "restored and equal when it was made"]
-        {
-            asked.says(words);
-        }
-        before.containers_untouched(stand, &asked.at());
-        stand.run(&["rollback", "--yes", "--to", "rel_of_nobody"]).expect(10).says("no release of this name");
-    });
-    let outcome = stand.run(&["rollback", "--yes", "--json", "--to", &first.rid()]).expect(0);
-    let evidence = stand.evidence(&outcome);
-    // The undo clone of the release that it left stays until the next one passes.
-    kept.rolled_back(evidence.json("rollback.json")["failed_database"].as_str().unwrap());
-    checks.that("an earlier release is back", || {
-        let at = &evidence.at;
-        assert_eq!(evidence.verdict(), ("PASS".into(), 0), "verdict{at}");
-        stand.runs_version("1");
-        assert_eq!(evidence.json("rollback.json")["to"], first.rid(), "the release that it went back to{at}");
-        let column = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'devfactory.orders'::regclass AND attname = 'priority'";
-        assert_eq!(stand.value(column), "0", "the database is not the one of then{at}");
-        let status = stand.run(&["status", "--json"]).expect(0).json();
-        assert_eq!(status["last_known_good"]["rid"], first.rid(), "last known good: {status:#}{at}");
-        before.data_services_ran_on(stand, at);
-        before.checkout_untouched(stand, at);
-        stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
-    });
-    checks.that("an earlier release is back: leftovers", || stand.nothing_left_over(kept, &outcome));
 }
 
 /// Every acknowledged row is there after a release that passed, also those of before the fence.
