@@ -5,15 +5,17 @@ use crate::support::deaths::Victim::{Client, Container, Lock, Server, Server4Eve
 use crate::support::deaths::{Case, Death};
 use crate::support::die::some;
 
-const DEATHS: [Death; 15] = [
+const DEATHS: [Death; 17] = [
     (Container, "backup", "dump", &[20]),
     (Client, "backup", "dump", &[20]),
     (Server, "backup", "dump", &[20]),
     (Server, "proof", "restore", &[20]),
     (Client, "proof", "restore", &[20]),
     (Server, "change", "clone", &[20, 30]),
+    (Container, "change", "clone", &[20, 30]),
     (Client, "change", "clone", &[20, 30]),
     (Server, "migrate", "apply", &[30]),
+    (Container, "migrate", "apply", &[30, 40]),
     (Client, "migrate", "apply", &[30]),
     (Server4Ever, "migrate", "apply", &[40]),
     (Lock, "migrate", "apply", &[40]),
