@@ -193,14 +193,30 @@ fn everything_at_once(ways: &mut Ways, found: &Evidence) -> (Before, Evidence) {
         // What the bad compose file does not name runs a previous source, too.
         assert_eq!(of("beat").unwrap()["runs_previous_source"], true, "{status:#}{at}");
         assert_eq!(of("cache").unwrap()["not_in_last_good"], true, "{status:#}{at}");
-        for words in ["not this checkout", "FF_GREETING", "not a service of the last good release"] {
-            stand.run(&["status"]).expect(0).says(words);
+        let told = stand.run(&["status"]).expect(0);
+        for words in [
+            "not this checkout; `cargo xtask release` returns to the checkout",
+            "FF_GREETING",
+            "not a service of the last good release",
+        ] {
+            told.says(words);
         }
-        for words in ["not this checkout", "FF_GREETING", "cache runs", "beat runs"] {
-            stand.run(&["doctor"]).says(words);
+        let told = stand.run(&["doctor"]);
+        for words in [
+            "not this checkout",
+            "would put this checkout live unproved: cargo xtask release returns to it",
+            "FF_GREETING",
+            "cache runs",
+            "beat runs",
+        ] {
+            told.says(words);
         }
         let plan = stand.run(&["release", "--plan", "--json"]).expect(0).json()["warnings"].to_string();
-        for words in ["not this checkout", "FF_GREETING", "beat is not in the compose files"] {
+        for words in [
+            "not this checkout: this release returns to it",
+            "FF_GREETING",
+            "beat is not in the compose files",
+        ] {
             assert!(plan.contains(words), "the plan does not say `{words}`: {plan}{at}");
         }
         assert!(!plan.contains("live already"), "the checkout is not live: {plan}{at}");
