@@ -201,6 +201,12 @@ impl Stand {
         assert_eq!(self.redis(&["GET", "unacked_held"]), ["task"], "what waited in a queue{at}");
     }
 
+    /// That task is done: only what puts queues back brings it again.
+    #[track_caller]
+    pub fn the_task_is_done(&self) {
+        assert_eq!(self.redis(&["DEL", "unacked_held"]), ["1"], "no task was held");
+    }
+
     /// A command of Redis, its answer by lines.
     #[track_caller]
     pub fn redis(&self, command: &[&str]) -> Vec<String> {

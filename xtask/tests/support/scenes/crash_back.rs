@@ -128,13 +128,15 @@ fn an_undo_of_a_release_that_is_killed_at_any_act_is_ended_by_the_next() {
     case.stand.version("good-v2");
     case.stand.run(&["release", "--yes"]).expect(0);
     let whole = case.stand.evidence(&case.stand.run(&["rollback", "--yes"]).expect(0));
-    case.stand.a_task_is_held();
     // At its end everything is back and its copies are forgotten: that one is always there.
     let end = Moment::before("done", "rollback", "step");
     for moment in some_and(vec![end], moments(&whole), 1) {
         let writer = Writer::start(&case.stand, "undone");
         let before = Before::of(&case.stand);
+        case.stand.a_task_is_held();
         let release = case.stand.evidence(&case.stand.run(&["release", "--yes"]).expect(0));
+        // As a worker of the version that is undone would have done it.
+        case.stand.the_task_is_done();
         case.killed("rbk", &["rollback", "--yes"], &moment);
         let (outcome, record) = case.back("`rollback`", &moment);
         writer.acked_in_newest();

@@ -279,6 +279,8 @@ fn and_back_again(ways: &mut Ways, before: &Before, good: &Evidence) {
         });
     }
     ways.checks = checks;
+    // As a worker of the version that is undone would have done it.
+    let waiting = ways.stand.redis(&["RPOP", "later"]);
     let outcome = ways.stand.run(&["rollback", "--yes", "--json"]).expect(0);
     outcome.says("checkout's compose files say");
     ways.write("docker-compose.yml", &whole);
@@ -294,7 +296,8 @@ fn and_back_again(ways: &mut Ways, before: &Before, good: &Evidence) {
             assert_eq!(ways.env(service, "FF_GREETING").as_deref(), Some("then"), "{service}{at}");
         }
         assert_eq!(ways.env("api", "PGAPPNAME").as_deref(), Some("ff-demo-api"), "the API's definition{at}");
-        assert_eq!(ways.stand.redis(&["LLEN", "later"]), ["1"], "the queue{at}");
+        assert_eq!(waiting.len(), 1, "what waited while the next release ran{at}");
+        assert_eq!(ways.stand.redis(&["LRANGE", "later", "0", "-1"]), waiting, "the queue{at}");
     });
     checks.that("back again: the final screen and status say it", || {
         for words in [
