@@ -7,6 +7,7 @@ use crate::support::process::tool;
 use crate::support::writer::Writer;
 use crate::support::{Checks, Stand};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 const KEY: &str = "vT3qN8wR6kB2xJ9mL5hC7dF4";
@@ -47,6 +48,12 @@ fn what_the_configuration_asks_for_is_done() {
         tool("sha256sum", &["-c", "--quiet", "digest.sha256"], &copy, None);
         let hash = |dir: &Path| tool("sha256sum", &["db.dump"], dir, None);
         assert_eq!(hash(&copy), hash(&stand.repo.join(&backup)), "the dumps{}", first.at);
+        // What nobody else reads at the first place nobody else reads there.
+        let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&copy), 0o700, "mode of {}{}", copy.display(), first.at);
+        for entry in std::fs::read_dir(&copy).unwrap().flatten() {
+            assert_eq!(mode(&entry.path()), 0o600, "mode of {}{}", entry.path().display(), first.at);
+        }
     });
     checks.that("a second place that takes nothing is no backup", || {
         let file = place.path().join("a file");
