@@ -179,6 +179,10 @@ impl Stand {
         for place in [self.repo.join("ops/_backups"), self.second_place()] {
             for entry in std::fs::read_dir(place).into_iter().flatten() {
                 let dir = entry.unwrap().path();
+                if !dir.is_dir() {
+                    // The directory's own .gitignore.
+                    continue;
+                }
                 let half = dir.file_name().unwrap().to_string_lossy().starts_with('.');
                 assert!(!half && dir.join("digest.sha256").exists(), "half a backup: {}{at}", dir.display());
             }
