@@ -7,7 +7,7 @@ use crate::support::process::{self, tool};
 use crate::support::root::{as_nobody, as_root};
 use crate::support::stand::XTASK;
 use crate::support::tamper::{Copy, every_case_is_found};
-use crate::support::{Checks, Evidence, SOON, Stand, wait_for};
+use crate::support::{Checks, Evidence, Outcome, SOON, Stand, wait_for};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -137,10 +137,17 @@ fn bad_smoke(stand: &Stand, checks: &mut Checks) -> Evidence {
         let red = all["checks"].as_array().unwrap().iter().filter(|c| c["ok"] == false);
         red.map(|c| c["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
     };
+    // On the screen, beside its name.
+    let instead = |outcome: &Outcome, name: &str, found: &str| {
+        let line = outcome.stderr.lines().find(|l| l.starts_with("NOT ") && l.contains(name));
+        assert!(line.is_some_and(|l| l.contains(found)), "{name}, not `{found}`: {line:?}{}", outcome.at());
+    };
     checks.that("smoke, without the key", || {
-        let evidence = stand.evidence(&stand.run_with(&[("FF_ARCHITECT_KEY", "")], &["smoke"]).expect(20));
+        let outcome = stand.run_with(&[("FF_ARCHITECT_KEY", "")], &["smoke"]).expect(20);
+        let evidence = stand.evidence(&outcome);
         let orders = "GET /api/devfactory/orders/recent?limit=1&include_result=0";
         assert_eq!(red(&evidence), [orders], "checks that are not good{}", evidence.at);
+        instead(&outcome, orders, "status 403");
     });
     let worker = stand.container("worker");
     tool("docker", &["stop", &worker], Path::new("/"), None);
@@ -150,7 +157,9 @@ fn bad_smoke(stand: &Stand, checks: &mut Checks) -> Evidence {
     checks.that("smoke, bad", || {
         assert_eq!(evidence.verdict(), ("FAIL".into(), 20), "verdict{}", outcome.at());
         assert_eq!(evidence.gates(false), ["S1"], "gates that are false{}", outcome.at());
-        assert_eq!(red(&evidence), ["worker ping", "worker tasks", "task round trip"], "{}", outcome.at());
+        let names = ["worker ping", "worker tasks", "task round trip"];
+        assert_eq!(red(&evidence), names, "{}", outcome.at());
+        names.iter().for_each(|name| instead(&outcome, name, "the service worker does not run"));
         stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
     });
     wait_for("the worker to be back", SOON, || (stand.run(&["smoke"]).code == 0).then_some(()));
