@@ -1,7 +1,7 @@
 //! A way back that is blocked: the verdict says that the stand needs a person,
 //! and once the cause is mended `rollback` ends what was begun.
 
-use crate::support::before::Before;
+use crate::support::before::{Before, live_oid};
 use crate::support::leftovers::Kept;
 use crate::support::writer::Writer;
 use crate::support::{Checks, Evidence, Outcome, SOON, Stand, wait_for};
@@ -23,8 +23,14 @@ impl Case {
         Case { commit: stand.head(), first: evidence.rid(), stand, kept, checks: Checks::default() }
     }
 
-    /// The run that could not go back.
-    fn needs_a_person(&mut self, outcome: &Outcome, gates: &[&str]) -> Evidence {
+    /// The run that could not go back: `gates` that are false, and what it says of why.
+    fn needs_a_person(
+        &mut self,
+        before: &Before,
+        outcome: &Outcome,
+        gates: &[&str],
+        words: &[&str],
+    ) -> Evidence {
         let Case { stand, checks, .. } = self;
         let evidence = stand.evidence(outcome);
         checks.that("the verdict of a rollback that is not verified", || {
@@ -37,8 +43,13 @@ impl Case {
             assert_eq!(summary["rollback"]["verified"], false, "rollback.verified{at}");
             assert!(summary["state_left"].as_str().unwrap().contains("person"), "state_left{at}");
             assert!(!evidence.requests().is_empty(), "no request{at}");
+            words.iter().for_each(|word| outcome.says(word));
             outcome.says("cargo xtask rollback");
             stand.run(&["evidence", "verify", &evidence.rid()]).expect(0);
+        });
+        checks.that("a rollback that is not verified: the database is back", || {
+            assert_ne!(live_oid(stand), before.oid, "the failed version's database is live{}", evidence.at);
+            before.content_is_back(stand, &evidence, &evidence);
         });
         evidence
     }
@@ -97,9 +108,11 @@ fn a_previous_version_that_cannot_start_is_no_rollback() {
     let running = stand.start(&["release", "--yes", "--json"]);
     // Free as soon as the old API is stopped.
     let taken =
-        wait_for("the API's old port to be free", SOON * 2, || TcpListener::bind(("127.0.0.1", port)).ok());
+        wait_for("the API's old port to be free", SOON * 7, || TcpListener::bind(("127.0.0.1", port)).ok());
     let outcome = stand.heard(running.wait(), &rids).expect(40);
-    let release = case.needs_a_person(&outcome, &["S1", "R1", "R2"]);
+    let taken_port = format!("127.0.0.1:{port}");
+    let words = ["NOT VERIFIED, by clone", &taken_port, "address already in use"];
+    let release = case.needs_a_person(&before, &outcome, &["S1", "R1", "R2"], &words);
     drop(taken);
     let again = case.stand.run(&["rollback", "--yes", "--json"]);
     case.ends_at_the_last_known_good(&before, &release, &again.expect(0), writer);
@@ -121,7 +134,9 @@ fn a_previous_version_that_is_not_green_again_is_no_rollback() {
     let writer = Writer::start(stand, "login");
     let before = Before::of(stand);
     let outcome = stand.run(&["release", "--yes", "--json"]).expect(40);
-    let release = case.needs_a_person(&outcome, &["S1", "R2"]);
+    let words =
+        ["not good again: GET /health/extended, GET /api/crm/smoke/ping, GET /api/devfactory/orders/recent"];
+    let release = case.needs_a_person(&before, &outcome, &["S1", "R2"], &words);
     case.checks.that("the role that stays changed is named", || {
         assert!(release.gate("R1").0, "R1: {}{}", release.gate("R1").1, release.at);
         let record = release.json("rollback.json");
