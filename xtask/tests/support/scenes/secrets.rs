@@ -316,11 +316,11 @@ fn secrets_and_people_are_nowhere_and_the_gate_that_looks_can_fail() {
     let mut scene = Scene { stand, planted, checks: Checks::default(), said: Vec::new() };
     assert!(scene.planted.lines.len() >= 60);
     let watch = Watch::start(&scene.planted.words);
-
     parts::a_release_that_passes(&mut scene);
     parts::commands_that_look(&mut scene);
     parts::smoke_with_bad_answers(&mut scene);
     parts::a_release_that_is_rolled_back(&mut scene);
+    parts::a_release_that_stays(&mut scene);
     parts::a_build_that_fails(&mut scene);
     parts::a_release_that_is_stopped(&mut scene);
     parts::the_gate_fails(&mut scene);

@@ -141,6 +141,24 @@ pub fn a_release_that_is_rolled_back(scene: &mut Scene) {
     scene.checks.that("what is kept is the operator's alone", || owner_only(&scene.stand));
 }
 
+/// The same version, which is left in place this time, and what it says of that.
+pub fn a_release_that_stays(scene: &mut Scene) {
+    let reason = "the window is long";
+    let outcome = scene.run(&["release", "--yes", "--json", "--no-rollback", reason], 40);
+    scene.spoken(&outcome, &["step_migrate.log", "logs_api.log"]);
+    let evidence = scene.stand.evidence(&outcome);
+    scene.checks.that("a release that stays quotes as much, masked", || {
+        let at = &evidence.at;
+        assert_eq!(evidence.verdict(), ("FAIL".into(), 40), "verdict{at}");
+        assert!(evidence.gate("E4").0, "E4: {}{at}", evidence.gate("E4").1);
+        outcome.says("needs a person: the failed version is in place");
+        outcome.says("***PLAIN_PASSWORD***");
+        assert!(evidence.text("step_migrate.log").contains("[row values cut]"), "the rows{at}");
+    });
+    scene.run(&["status"], 0);
+    scene.run(&["rollback", "--yes", "--json"], 0);
+}
+
 /// The failed version is gone; the next one does not build, and a file has a secret's name.
 pub fn a_build_that_fails(scene: &mut Scene) {
     scene.stand.git(&["revert", "--no-edit", "HEAD"]);
