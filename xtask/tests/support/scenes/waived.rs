@@ -134,6 +134,23 @@ impl Case {
                 assert_eq!(stand.api_version().as_deref(), version_now, "what answers{}", refused.at());
             });
         }
+        checks.that(format!("{version}: nothing is stopped or closed for a clone that is gone"), || {
+            let clone = release.json("fence.json")["clone"].as_str().unwrap().to_string();
+            let rename = |from: &str, to: &str| {
+                stand.psql_on("postgres", &format!("ALTER DATABASE \"{from}\" RENAME TO \"{to}\""));
+            };
+            let containers = stand.containers();
+            rename(&clone, "set aside");
+            let refused = stand.run(&["rollback", "--yes"]);
+            rename("set aside", &clone);
+            refused.clone().expect(40).says(&format!("the clone {clone} is gone"));
+            assert_eq!(stand.containers(), containers, "containers{}", refused.at());
+            let open = "SELECT datallowconn FROM pg_database WHERE datname = 'foxproflow'";
+            assert_eq!(stand.psql_on("postgres", open), ["t"], "it was closed{}", refused.at());
+            for backup in backups(stand, &release.rid()) {
+                refused.says(&format!("cargo xtask rollback --backup '{}'", backup.display()));
+            }
+        });
         let outcome = stand.run(&["rollback", "--yes"]);
         checks.that(format!("{version}: rollback ends it"), || {
             let back = stand.evidence(&outcome);
