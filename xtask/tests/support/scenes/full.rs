@@ -8,6 +8,7 @@ use crate::support::leftovers::Kept;
 use crate::support::stand::EVIDENCE;
 use crate::support::writer::Writer;
 use crate::support::{Checks, Evidence, Outcome, Stand};
+use serde_json::json;
 
 struct Case {
     /// First, to be gone before the stand is removed.
@@ -59,6 +60,58 @@ fn is_back(stand: &Stand, before: &Before, (release, rollback): (&Evidence, &Evi
     stand.run(&["evidence", "verify", &rollback.rid()]).expect(0);
 }
 
+/// What keeps no room of its own ends as what it could not save, and touches nothing.
+fn smoke_and_backup(case: &mut Case, die: &Die) {
+    let Case { stand, disk, kept, checks, .. } = case;
+    for (command, rid, moment) in [
+        ("smoke", "smk_20991231-000000_full", Moment::after("intent", "smoke", "step")),
+        ("backup", "bak_20991231-000000_full", Moment::after("intent", "backup", "dump")),
+    ] {
+        let before = Before::of(stand);
+        let outcome = full_in(stand, (die, disk), &[command, "--rid", rid], &moment, false);
+        checks.that(format!("full in a {command}: told as it is"), || {
+            let at = outcome.at();
+            assert_eq!(outcome.code, 50, "exit code{at}");
+            outcome.says("could not be saved");
+            outcome.says("No space left on device");
+            outcome.says("the stand is as it was");
+            before.containers_untouched(stand, &at);
+            before.last_good_untouched(stand, &at);
+            stand.run(&["evidence", "verify", rid]).expect(50);
+        });
+        // Of a backup something may lie about.
+        let refused = stand.run(&["release", "--plan"]);
+        let back = (command == "backup").then(|| stand.run(&["rollback", "--yes"]));
+        checks.that(format!("full in a {command}: what is open"), || {
+            refused.clone().expect(if back.is_some() { 10 } else { 0 });
+            if let Some(back) = back {
+                refused.says(rid);
+                stand.nothing_left_over(kept, &back.expect(0));
+            }
+            stand.run(&["release", "--plan"]).expect(0);
+        });
+        // From its beginning: not even its plan can be written.
+        disk.fill();
+        let outcome = stand.run(&[command]);
+        disk.free();
+        checks.that(format!("full before a {command}: no pass"), || {
+            let at = outcome.at();
+            assert_ne!(outcome.code, 0, "exit code{at}");
+            outcome.says("No space left on device");
+            outcome.says("the stand is as it was");
+            before.containers_untouched(stand, &at);
+            before.last_good_untouched(stand, &at);
+            // What lies there may look like a run that did not end.
+            let open = || stand.run(&["status", "--json"]).expect(0).json()["interrupted"].clone();
+            if open() != json!([]) {
+                stand.run(&["rollback", "--yes"]).expect(0);
+            }
+            assert_eq!(open(), json!([]), "open{at}");
+            stand.nothing_left_over(kept, &outcome);
+        });
+    }
+}
+
 /// A release that finds the disk full from this moment on; again and again where it is `hungry`.
 fn full(stand: &Stand, on: (&Die, &Disk), rid: &str, moment: &Moment, hungry: bool) -> Outcome {
     full_in(stand, on, &["release", "--yes", "--rid", rid], moment, hungry)
@@ -104,6 +157,7 @@ fn a_disk_that_fills_up_is_never_a_pass_and_keeps_nobody_from_coming_back() {
         let status = stand.run(&["status", "--json"]).expect(0).json();
         assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}");
     });
+    smoke_and_backup(&mut case, &die);
     case.stand.version("good-v2");
 
     // In the middle: once, then whatever is free is taken at once.
@@ -169,6 +223,28 @@ fn a_disk_that_fills_up_is_never_a_pass_and_keeps_nobody_from_coming_back() {
         case.stand.run(&["evidence", "verify", rid]).expect(50);
     });
     case.recovered("full at the end", &before, rid, writer);
+
+    // Good, and git does not take down what a later release would go back to.
+    let rid = "rel_20991231-000003_unrecorded";
+    let pin = case.stand.repo.join(".git/refs/ff-xtask/lkg").join(format!("{rid}.lock"));
+    let writer = Writer::start(&case.stand, "unrecorded");
+    let before = Before::of(&case.stand);
+    std::fs::write(&pin, "").unwrap();
+    let outcome = case.stand.run(&["release", "--yes", "--rid", rid]);
+    std::fs::remove_file(&pin).unwrap();
+    case.checks.that("not recorded: told as it is", || {
+        let evidence = case.stand.evidence(&outcome);
+        let at = &evidence.at;
+        assert_eq!((outcome.code, evidence.verdict()), (50, ("FAIL".into(), 50)), "verdict{at}");
+        outcome.says("could not be recorded as the last known good one: git update-ref: exit 128");
+        outcome.says("the new version runs, and is no last known good release; the undo clone is kept");
+        case.stand.run(&["evidence", "verify", rid]).expect(0);
+        case.stand.runs_version("2");
+        let clone = evidence.json("fence.json")["clone"].as_str().unwrap().to_string();
+        let there = format!("SELECT count(*) FROM pg_database WHERE datname = '{clone}'");
+        assert_eq!(case.stand.value(&there), "1", "its clone{at}");
+    });
+    case.recovered("not recorded", &before, rid, writer);
 
     // In a rollback, which has the room that it kept for its second try.
     let passed = case.stand.run(&["release", "--yes"]).expect(0);
