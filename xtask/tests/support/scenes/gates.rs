@@ -65,7 +65,7 @@ impl Gates {
                     (&json!(3), &json!(true), &json!(true)),
                     "{at}"
                 );
-                outcome.says("src/client.py:3");
+                outcome.says("src/client.py:3 holds a github token");
                 let requests = evidence.requests();
                 assert!(requests.len() == 1 && requests[0].0 == "D", "requests: {requests:?}{at}");
                 assert!(requests[0].1.contains("src/client.py:3"), "the request: {}{at}", requests[0].1);
@@ -117,8 +117,11 @@ impl Gates {
             let manifest = std::fs::read_to_string(dir.join("manifest.json")).unwrap();
             let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
             assert_eq!(manifest["git"]["dirty"], true, "manifest.json{at}");
-            outcome.says("a fix that cannot wait");
-            outcome.says("PASS_WAIVED");
+            assert_eq!(
+                under_the_verdict(&outcome),
+                "waived V4 by --allow-dirty: a fix that cannot wait",
+                "{at}"
+            );
             assert_eq!(stand.api_version().as_deref(), Some("1-edited"), "what answers{at}");
             let differ = before.checkout_differs(stand);
             assert!(differ.is_empty(), "the operator's checkout was touched: {differ:?}{at}");
@@ -184,7 +187,8 @@ impl Gates {
             self.stand.nothing_left_over(&self.kept, &outcome);
             assert_eq!(evidence.verdict(), ("FAIL".into(), 20), "verdict{at}");
             assert_eq!(evidence.gates(false), ["R0", "M1", "D1", "S1"], "gates that are false{at}");
-            outcome.says("the queues cannot be set aside");
+            outcome.says("the queues cannot be set aside: ask Redis: exit 126");
+            outcome.says("let redis-cli in its container answer");
         });
 
         // Somebody built and started the API by hand, and cleaned up the image of the last release.
@@ -238,7 +242,8 @@ impl Gates {
             .psql_closed(&failed, "ALTER SUBSCRIPTION stays SET (slot_name = NONE); DROP SUBSCRIPTION stays");
         checks.that("a rollback that is switched off is waived", || {
             assert_eq!(evidence.verdict(), ("PASS_WAIVED".into(), 0), "verdict{}", evidence.at);
-            outcome.says("the image is gone for good");
+            let told = under_the_verdict(&outcome);
+            assert_eq!(told, "waived R0 by --no-rollback: the image is gone for good", "{}", evidence.at);
             let rollback = evidence.json("summary.json")["rollback"].clone();
             assert_eq!(rollback["enabled"], false, "rollback: {rollback}{}", evidence.at);
             assert_eq!(
@@ -290,6 +295,12 @@ impl Gates {
         let Gates { stand, kept, checks } = self;
         checks.that("after it: leftovers", || stand.nothing_left_over(kept, &outcome));
     }
+}
+
+/// The first line below the verdict of a release that is waived.
+fn under_the_verdict(outcome: &Outcome) -> &str {
+    let (_, screen) = outcome.stderr.rsplit_once("\nPASS_WAIVED  release  ").unwrap_or_default();
+    screen.lines().nth(1).unwrap_or_default().trim()
 }
 
 /// What an undo clone says to other checkouts.
