@@ -95,8 +95,10 @@ fn a_backup_that_is_named_comes_before_a_run_that_is_open() {
         case.stand.psql_on("postgres", &format!("ALTER DATABASE \"{from}\" RENAME TO \"{to}\""));
     };
     rename(&clone, "set aside");
+    let containers = case.stand.containers();
     let refused = case.stand.run(&["rollback", "--yes"]);
-    case.checks.that("a clone under another name is none, and nothing is closed for it", || {
+    case.checks.that("a clone under another name is none, and nothing is closed or stopped for it", || {
+        assert_eq!(case.stand.containers(), containers, "containers{}", refused.at());
         refused.clone().expect(40).says("set it aside as set aside");
         let state = "SELECT datallowconn FROM pg_database WHERE datname = 'foxproflow'";
         assert_eq!(case.stand.psql_on("postgres", state), ["t"], "it was closed{}", refused.at());
@@ -109,6 +111,7 @@ fn a_backup_that_is_named_comes_before_a_run_that_is_open() {
         refused.clone().expect(40).says(&format!("cargo xtask rollback --backup '{backup}'"));
         let state = "SELECT datallowconn FROM pg_database WHERE datname = 'foxproflow'";
         assert_eq!(stand.psql_on("postgres", state), ["t"], "it was closed for nothing{}", refused.at());
+        assert_eq!(stand.containers(), containers, "containers{}", refused.at());
         stand.run(&["release", "--yes"]).expect(10).says(&release.rid());
     });
     let plan = case.stand.run(&["rollback", "--backup", &backup]).expect(10);
@@ -124,7 +127,8 @@ fn a_backup_that_is_named_comes_before_a_run_that_is_open() {
             let refused = stand.run(command).expect(10);
             refused.says(&format!("{} cannot be read", release.rid()));
             refused.says("events.jsonl");
-            refused.says("cargo xtask rollback --backup DIR");
+            refused.says("cargo xtask rollback --backup DIR, or --to RID, takes its place");
+            refused.says(&format!("move {} away", release.dir.display()));
         }
         stand.run(&["status"]).expect(0).says(&format!("{} cannot be read", release.rid()));
         stand.run(&["doctor"]).expect(10).says(&format!("{} cannot be read", release.rid()));
@@ -179,6 +183,9 @@ fn a_restored_backup_is_swapped_in_or_dropped() {
         let world = (stand.containers(), live_oid(stand));
         let running = die.stopped(stand, &back, &Moment::after("done", "rollback", "restore"));
         let (head, away) = (stand.repo.join(".git/HEAD"), stand.repo.join(".git/HEAD.away"));
+        let beside = stand.run(&["release", "--yes"]).expect(11);
+        let rid = stand.rids().pop().unwrap();
+        [&rid, "тест-оператор", "rollback", "since"].iter().for_each(|word| beside.says(word));
         std::fs::rename(&head, &away).unwrap();
         running.signal("CONT");
         let outcome = running.wait();
