@@ -2,11 +2,15 @@
 //! does not take back, releases while that is open, and releases onto services
 //! that are stopped.
 
+use crate::support::before::live_oid;
 use crate::support::die::{Die, Moment};
 use crate::support::leftovers::Kept;
 use crate::support::process::tool;
+use crate::support::stand::EVIDENCE;
 use crate::support::{Checks, Evidence, Stand};
 use std::path::Path;
+use xtask::clock::Clock;
+use xtask::evidence::new_rid;
 
 /// One of the keys that go back with the database, which no worker of the sample takes from.
 const QUEUE: &str = "unacked_later";
@@ -140,15 +144,23 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
     let first = case.queues_refused();
     case.stand.redis(&["CONFIG", "SET", "maxmemory", "0"]);
     case.stand.version("good-v2");
+    let world = (case.stand.containers(), live_oid(&case.stand));
     let refused = case.stand.run(&["release", "--yes"]);
     let running = case.stand.running();
+    let now = (case.stand.containers(), live_oid(&case.stand));
+    let backup = case.stand.repo.join(first.json("backup.json")["dir"].as_str().unwrap());
+    let asked = case.stand.run(&["rollback", "--backup", &backup.display().to_string()]);
     let better = ["release", "--yes", "--json", "--no-rollback", "version 1 is to be replaced anyway"];
     let waived = case.stand.run(&better);
     let Case { stand, checks, .. } = &mut case;
     checks.that("over a run that is not back no release promises a way back", || {
         let at = refused.clone().expect(10).at();
         refused.says(&first.rid());
+        refused.says("cargo xtask rollback, or with --backup DIR or --to RID");
         refused.says("--no-rollback");
+        assert_eq!(now, world, "what is there{at}");
+        let instead = format!("this takes the place of undoing release {}", first.rid());
+        asked.clone().expect(10).says(&instead);
         assert_eq!(running, ["postgres", "redis"], "what runs{at}");
     });
     checks.that("a better version that promises none is the way out", || {
@@ -198,14 +210,22 @@ fn a_second_trouble_takes_nothing_that_the_first_one_needs() {
     stop_services(stand);
     let clone = good.json("fence.json")["clone"].as_str().unwrap().to_string();
     stand.psql_on("postgres", &format!("DROP DATABASE \"{clone}\""));
+    // And it takes the place of a run of which nobody knows how far it came.
+    let damaged = stand.repo.join(EVIDENCE).join(new_rid("rel", Clock::System, None));
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::write(damaged.join("events.jsonl"), "damaged\n").unwrap();
+    let refused = stand.run(&["rollback", "--yes"]);
     let outcome = stand.run(&["rollback", "--yes", "--json", "--to", first_good]);
     checks.that("a release that is asked for runs where nothing did", || {
+        refused.clone().expect(10).says("--to RID, takes its place");
         let back = stand.evidence(&outcome);
         let at = &back.at;
         assert_eq!((outcome.code, back.verdict()), (0, ("PASS".into(), 0)), "verdict{at}");
         assert_eq!(back.json("rollback.json")["source"], "archive", "{at}");
         stand.runs_version("1");
         stand.run(&["smoke"]).expect(0);
+        let status = stand.run(&["status", "--json"]).expect(0).json();
+        assert_eq!(status["interrupted"].as_array().map(Vec::len), Some(0), "open: {status:#}{at}");
     });
     checks.that("no secret", || stand.no_secret_anywhere());
     case.checks.all_hold();
