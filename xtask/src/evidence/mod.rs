@@ -54,8 +54,8 @@ pub struct RunDir {
 const ROOM: usize = 4 << 20;
 
 impl RunDir {
-    /// The same as [`RunDir::create`] for a run that changes the stand: where a disk that is full could
-    /// leave it half-way, room is kept for the way back.
+    /// The same as [`RunDir::create`] where a disk that is full could leave a run half-way: room is kept, for
+    /// the way back of one that changes the stand.
     ///
     /// # Errors
     /// Refuses where there is too little room, before anything is written.

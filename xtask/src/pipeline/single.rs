@@ -53,10 +53,7 @@ pub fn open(
     let root = start.config.repo.join(EVIDENCE);
     fsx::ignored_dir(&start.config.repo.join("ops/_local"))?;
     let redactor = start.stand.exec.redactor();
-    let run = match command {
-        "rollback" => RunDir::create_with_room(&root, rid, redactor)?,
-        _ => RunDir::create(&root, rid, redactor)?,
-    };
+    let run = RunDir::create_with_room(&root, rid, redactor)?;
     let planned = Planned { step: command.into(), does: does.into(), skipped: None };
     let now = clock::rfc3339(clock::Clock::System.now());
     let mut plan = Plan::single(command, start.config, facts, rid, &now, planned);
