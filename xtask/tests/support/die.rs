@@ -88,7 +88,7 @@ pub fn moments(evidence: &Evidence) -> Vec<Moment> {
             found.push(moment);
         }
     }
-    assert!(found.len() > 15, "only {} moments in the journal{}", found.len(), evidence.at);
+    assert!(found.len() > 5, "only {} moments in the journal{}", found.len(), evidence.at);
     found
 }
 
