@@ -10,7 +10,7 @@ use crate::support::leftovers::Kept;
 use crate::support::process::tool;
 use crate::support::tamper::every_case_is_found;
 use crate::support::writer::Writer;
-use crate::support::{Checks, Evidence, Stand, note};
+use crate::support::{Checks, Evidence, SOON, Stand, note, wait_for};
 use std::time::Instant;
 
 /// What a bad version must come to.
@@ -125,6 +125,9 @@ impl Chain {
         let at = &evidence.at;
         let of = |what: &str| format!("{}: {what}", bad.version);
         checks.that(of("verdict and gates"), || judged(bad, &evidence, before.runs_the_checkout(stand)));
+        checks.that(of("what puts it live again"), || {
+            outcome.says("a plain `docker compose up` would put the checkout live as it is, unproved");
+        });
         checks.that(of("request"), || requested(bad, &evidence));
         checks.that(of("downtime"), || downtime(&evidence));
         checks.that(of("evidence verifies"), || {
@@ -266,6 +269,12 @@ fn code_that_fails_is_replaced_by_the_code_of_before() {
             "the worker runs the failed compose file's command: {argv}"
         );
     });
+    checks.that("`docker compose up` puts the failed version live again", || {
+        let up = ["compose", "-p", &stand.project, "up", "-d", "--no-deps", "api"];
+        tool("docker", &up, &stand.repo, None);
+        let version = Some(COMPOSE_DEAF.version);
+        wait_for("the failed version", SOON, || (stand.api_version().as_deref() == version).then_some(()));
+    });
     checks.that("no secret", || stand.no_secret_anywhere());
     chain.checks.all_hold();
 }
@@ -273,7 +282,16 @@ fn code_that_fails_is_replaced_by_the_code_of_before() {
 #[test]
 fn databases_that_were_changed_are_replaced_by_the_clone() {
     let mut chain = Chain::new();
-    for bad in [&FIXPACK_PARTIAL, &VERIFY, &DROP_COLUMN] {
+    let partial = chain.release(&FIXPACK_PARTIAL);
+    let Chain { stand, checks, .. } = &mut chain;
+    checks.that("what the migration had done is in the failed database", || {
+        let columns = "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute \
+                       WHERE attrelid = to_regclass('crm.contacts') AND attnum > 0";
+        let failed = partial.json("rollback.json")["failed_database"].as_str().unwrap().to_string();
+        assert_eq!(stand.psql_closed(&failed, columns), ["id name"], "its first half{}", partial.at);
+        assert_eq!(stand.value(columns), "", "it is in the live database{}", partial.at);
+    });
+    for bad in [&VERIFY, &DROP_COLUMN] {
         chain.release(bad);
     }
     an_image_that_does_not_build(&mut chain);
