@@ -105,6 +105,14 @@ pub fn private_file(path: &Path) -> Result<File> {
     options.open(path).with_context(|| format!("create {}", path.display()))
 }
 
+/// Removes a directory with all that is in it, where it is there.
+pub fn remove_dir(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
+    }
+    Ok(())
+}
+
 /// Bytes of a disk that are kept for later: a file without a name, gone when this is dropped or the
 /// process dies.
 pub struct Room(#[allow(dead_code)] File);

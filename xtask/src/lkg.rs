@@ -180,19 +180,11 @@ impl Store {
         if model.exists() {
             std::fs::remove_file(&model).with_context(|| format!("remove {}", model.display()))?;
         }
-        let env = self.env_dir(rid);
-        if env.exists() {
-            std::fs::remove_dir_all(&env).with_context(|| format!("remove {}", env.display()))?;
-        }
-        Ok(())
+        fsx::remove_dir(&self.env_dir(rid))
     }
 
     /// Forgets a release.
     pub fn forget(&self, rid: &str) -> Result<()> {
-        let dir = self.dir.join(rid);
-        if dir.exists() {
-            std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
-        }
-        Ok(())
+        fsx::remove_dir(&self.dir.join(rid))
     }
 }

@@ -133,9 +133,7 @@ impl Sample {
         let name = self.repo.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let beside = self.repo.with_file_name(format!(".{name}-ff-xtask"));
         for dir in [&beside, &self.repo] {
-            if dir.exists() {
-                std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
-            }
+            crate::fsx::remove_dir(dir)?;
         }
         stopped.success("end the sample stand", Lane::A).map(drop)
     }

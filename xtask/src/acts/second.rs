@@ -50,13 +50,7 @@ fn whole(dir: &Path, target: &Path) -> Result<()> {
 
 /// Removes what a copy that was cut short has left, if anything.
 pub fn remove_half(target: &Path) -> Result<()> {
-    let half = half(target);
-    match std::fs::remove_dir_all(&half) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("remove {}", half.display()))
-        }
-        _ => Ok(()),
-    }
+    fsx::remove_dir(&half(target))
 }
 
 /// What it is called until it is whole.

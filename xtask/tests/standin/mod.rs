@@ -37,10 +37,7 @@ pub struct Scene {
 /// no part of this repository.
 pub fn real() -> Option<(PathBuf, PathBuf)> {
     let path = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_file());
-    let on_the_path = || {
-        let dirs = std::env::var_os("PATH")?;
-        std::env::split_paths(&dirs).map(|dir| dir.join("pwsh")).find(|file| file.is_file())
-    };
+    let on_the_path = || Exec::new(Redactor::new(), Interrupt::default()).find("pwsh");
     Some((path("FF_TEST_PWSH").or_else(on_the_path)?, path("FF_TEST_FF_BACKUP")?))
 }
 
