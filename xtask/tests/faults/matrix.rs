@@ -176,10 +176,10 @@ fn turn(number: usize, phase: Phase, seed: u64) -> Option<Kind> {
     at.is_multiple_of(every).then(|| KINDS[at % KINDS.len()])
 }
 
-/// Days: the seven ways, and every third or fourth call.
+/// Seeds: the seven ways, and every third or fourth call.
 const CYCLE: u64 = 7 * 3 * 4;
 
-/// In so many usual runs every call is broken in every way.
+/// With so many seeds one after another every call is broken in every way.
 fn every_cell_has_its_turn() {
     for number in 0..20 {
         for phase in [Phase::Before, Phase::Back] {

@@ -26,21 +26,19 @@ pub struct Moment {
 impl Moment {
     /// Before a line of this kind is written.
     pub fn before(kind: &str, step: &str, act: &str) -> Moment {
-        Moment {
-            when: "before",
-            line: line(kind, step, act),
-            name: format!("before `{kind}` of {step}: {act}"),
-            step: step.into(),
-            act: act.into(),
-        }
+        Moment::at("before", kind, step, act)
     }
 
     /// When a line of this kind is on disk.
     pub fn after(kind: &str, step: &str, act: &str) -> Moment {
+        Moment::at("after", kind, step, act)
+    }
+
+    fn at(when: &'static str, kind: &str, step: &str, act: &str) -> Moment {
         Moment {
-            when: "after",
-            line: line(kind, step, act),
-            name: format!("after `{kind}` of {step}: {act}"),
+            when,
+            line: format!("\"kind\":\"{kind}\",\"step\":\"{step}\",\"act\":\"{act}\""),
+            name: format!("{when} `{kind}` of {step}: {act}"),
             step: step.into(),
             act: act.into(),
         }
@@ -68,14 +66,15 @@ impl Moment {
     }
 }
 
-fn line(kind: &str, step: &str, act: &str) -> String {
-    format!("\"kind\":\"{kind}\",\"step\":\"{step}\",\"act\":\"{act}\"")
-}
-
 /// Right before every act of a run (its intent is the last line), and right after it (it is done, and
 /// no line says so). An act that comes more than once counts once, but before each of the files that it
 /// is about.
 pub fn moments(evidence: &Evidence) -> Vec<Moment> {
+    more_than(15, evidence)
+}
+
+/// The same of a run that may have so few.
+pub fn more_than(least: usize, evidence: &Evidence) -> Vec<Moment> {
     let mut found: Vec<Moment> = Vec::new();
     for line in evidence.journal() {
         let of = |name: &str| line[name].as_str().unwrap().to_string();
@@ -88,7 +87,7 @@ pub fn moments(evidence: &Evidence) -> Vec<Moment> {
             found.push(moment);
         }
     }
-    assert!(found.len() > 5, "only {} moments in the journal{}", found.len(), evidence.at);
+    assert!(found.len() > least, "only {} moments in the journal{}", found.len(), evidence.at);
     found
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 
 /// Acts or steps of one place in a run, and how often each end came.
 struct Row {
+    run: String,
     place: String,
     what: Vec<String>,
     ends: Vec<(String, u32)>,
@@ -12,18 +13,18 @@ struct Row {
 
 #[derive(Default)]
 pub struct Tried {
-    rows: Vec<(String, Row)>,
+    rows: Vec<Row>,
 }
 
 impl Tried {
     /// `what` was done to `run` in `place`, and it ended so.
     pub fn add(&mut self, run: &str, place: &str, what: &str, end: &str) {
-        let at = self.rows.iter().position(|(of, row)| of == run && row.place == place);
+        let at = self.rows.iter().position(|row| row.run == run && row.place == place);
         let at = at.unwrap_or_else(|| {
-            self.rows.push((run.into(), Row { place: place.into(), what: vec![], ends: vec![] }));
+            self.rows.push(Row { run: run.into(), place: place.into(), what: vec![], ends: vec![] });
             self.rows.len() - 1
         });
-        let row = &mut self.rows[at].1;
+        let row = &mut self.rows[at];
         if !row.what.iter().any(|known| known == what) {
             row.what.push(what.into());
         }
@@ -43,9 +44,9 @@ impl Tried {
 
 impl std::fmt::Display for Tried {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (run, row) in &self.rows {
+        for row in &self.rows {
             let ends: Vec<String> = row.ends.iter().map(|(end, count)| format!("{end} x{count}")).collect();
-            writeln!(f, "| {run} | {} | {} | {} |", row.place, row.what.join(", "), ends.join("; "))?;
+            writeln!(f, "| {} | {} | {} | {} |", row.run, row.place, row.what.join(", "), ends.join("; "))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! state before back, and nothing is left over.
 
 use crate::support::before::{Before, no_row_is_lost};
-use crate::support::die::{Die, Moment, moments, some};
+use crate::support::die::{Die, Moment, moments, more_than, some};
 use crate::support::leftovers::Kept;
 use crate::support::stand::EVIDENCE;
 use crate::support::writer::Writer;
@@ -189,13 +189,15 @@ fn a_recovery_that_is_killed_at_any_act_is_finished_by_the_next() {
     let mut case = Case::new();
     case.stand.version("bad-api-not-ready");
     // The database is exchanged, or opened again as it was: two ways back with acts of their own.
-    for killed in [Moment::before("done", "deploy", "up"), Moment::before("done", "change", "clone")] {
+    let (exchanged, opened) =
+        (Moment::before("done", "deploy", "up"), Moment::before("done", "change", "clone"));
+    for (killed, least) in [(exchanged, 15), (opened, 7)] {
         let writer = Writer::start(&case.stand, "recovered");
         let before = Before::of(&case.stand);
         let rid = case.killed(&killed);
         let whole = case.back(("a release", &killed), &rid, &before, writer);
         let evidence = case.stand.evidence(&whole);
-        for moment in some(moments(&evidence), 1) {
+        for moment in some(more_than(least, &evidence), 1) {
             let run = format!("recovery of {}: {}", killed.step, killed.act);
             let writer = Writer::start(&case.stand, "again");
             let before = Before::of(&case.stand);
