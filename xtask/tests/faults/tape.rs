@@ -5,7 +5,7 @@
 use super::broken::is_true;
 pub use super::broken::{KINDS, Kind};
 use regex::Regex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub struct Call {
     pub fault: Option<Kind>,
     /// No tape has it.
     pub unknown: bool,
-    /// The world stood still after a lie, and this answer shows it.
+    /// This part of the world stood still after a lie, and this answer shows it.
     pub stale: bool,
     /// The broken answer is the true one.
     pub same: bool,
@@ -66,7 +66,8 @@ struct State {
     /// How far each part of the world is: containers, databases, shells.
     at: BTreeMap<char, u64>,
     next: u64,
-    frozen: bool,
+    /// Parts of the world that stand still after a lie.
+    frozen: BTreeSet<char>,
     id: String,
 }
 
@@ -264,9 +265,10 @@ impl Tape {
                 .or(last)
                 .or(mine.last().copied())
         };
+        let still = state.frozen.contains(&part(label));
         let mut stale = false;
         let seq = match (picked, last) {
-            (Some(seq), Some(last)) if state.frozen && !act && fault.is_none() => {
+            (Some(seq), Some(last)) if still && !act && fault.is_none() => {
                 stale = self.read(seq, "").out != self.read(last, "").out;
                 Some(last)
             }
@@ -288,7 +290,9 @@ impl Tape {
         });
         let Some(seq) = seq else { return Turn::Unknown };
         let lie = fault == Some(Kind::Lie) && act;
-        state.frozen |= lie;
+        if lie {
+            state.frozen.extend(reaches(part(label)));
+        }
         state.served.insert(key.into(), seq);
         if act && !lie {
             state.at.insert(part(label), at.max(seq));
@@ -325,6 +329,12 @@ fn part(label: &str) -> char {
         l if l.starts_with("sh ") => 's',
         _ => 'c',
     }
+}
+
+/// Where it shows that an act of this part was not done: what containers do reaches the databases, what
+/// is done within a database reaches no container.
+fn reaches(part: char) -> &'static [char] {
+    if part == 'c' { &['c', 'd', 's'] } else { &['d', 's'] }
 }
 
 /// Are these of one recording? What was asked less often in a slow one goes on with its own answers,
