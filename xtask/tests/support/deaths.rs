@@ -80,7 +80,12 @@ impl Case {
         let other = self.kill(victim, &server, &running, act);
         let outcome = self.stand.heard(running.wait(), &[]);
         drop((held, other));
+        let ended = match outcome.code {
+            40 => "40, and `rollback` 0".into(),
+            code => code.to_string(),
+        };
         self.judge(&what, &rid, codes, &before, writer, (victim, outcome));
+        self.checks.tried.add("around a release", &format!("{victim:?}"), &format!("{step}: {act}"), &ended);
     }
 
     /// What is released: a good version, one whose last migration sleeps, or one that has to go back.
