@@ -107,10 +107,12 @@ pub fn private_file(path: &Path) -> Result<File> {
 
 /// Removes a directory with all that is in it, where it is there.
 pub fn remove_dir(dir: &Path) -> Result<()> {
-    if dir.exists() {
-        fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("remove {}", dir.display()))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Bytes of a disk that are kept for later: a file without a name, gone when this is dropped or the
